@@ -1,0 +1,5 @@
+//! The `sluice` command.
+
+fn main() {
+    println!("sluice {}", env!("CARGO_PKG_VERSION"));
+}

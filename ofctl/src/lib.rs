@@ -1,0 +1,14 @@
+//! Everything that is said to one switch: OpenFlow 1.3 with the Nicira extensions, OVSDB, and the tables
+//! themselves.
+//!
+//! The layers, bottom up:
+//!
+//! - [`wire`]: OpenFlow messages, OXM/NXM fields and actions, as bytes and as values. Pure.
+//! - [`text`]: the flow syntax of ovs-ofctl(8). Pure.
+//! - [`flow`] and [`table`]: flow entries, and the difference between desired and observed tables. Pure.
+//! - [`session`]: an OpenFlow session without I/O: bytes in, bytes and events out. Pure.
+//! - [`ovsdb`]: the OVSDB protocol of RFC 7047, with a local replica. Pure.
+//! - `client`: the only place with sockets (feature `client`).
+
+pub mod mac;
+pub use mac::MacAddr;
