@@ -1,0 +1,1 @@
+//! Docker's remote-driver and IPAM plugin protocol.

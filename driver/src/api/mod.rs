@@ -1,0 +1,4 @@
+//! The edges: Docker's plugin protocol, and the operator's socket.
+
+pub mod admin;
+pub mod libnetwork;

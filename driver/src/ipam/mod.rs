@@ -1,0 +1,1 @@
+//! Which address a node may give out next.

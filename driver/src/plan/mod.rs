@@ -1,0 +1,1 @@
+//! From the cluster's intent and a node's facts to links, ports, flows and groups.
