@@ -11,4 +11,5 @@
 //! - `client`: the only place with sockets (feature `client`).
 
 pub mod mac;
+pub mod ovsdb;
 pub use mac::MacAddr;
