@@ -1,5 +1,6 @@
 //! What every store can do.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,10 @@ pub enum Write {
     Delete(String),
 }
 
+/// The most guards, and the most writes, of one transaction: etcd's default `--max-txn-ops`. All stores keep to it, so
+/// that what works with one works with the other.
+pub const MAX_TXN_OPS: usize = 128;
+
 /// How a transaction ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TxnOutcome {
@@ -53,14 +58,14 @@ pub enum TxnOutcome {
 /// What a mirror of a prefix tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MirrorEvent {
-    /// Everything under the prefix. Whatever was there before and is not in it is gone. Sent first, and again when
-    /// the history in between was compacted away.
+    /// Everything under the prefix. Whatever was there before and is not in it is gone. Sent first (after `Offline`,
+    /// if the store is away at the start), and again when the history in between is not to be had.
     Snapshot(Vec<Entry>),
     /// What one or more transactions changed, in order. `None`: the key was removed.
     Changes(Vec<(String, Option<Entry>)>),
     /// The store does not answer; what was told before stays true as far as anyone knows. The mirror goes on trying.
     Offline(StoreError),
-    /// The store answers again and nothing was missed.
+    /// The store answers again; what happened in between follows as changes.
     Online,
 }
 
@@ -104,6 +109,35 @@ impl StoreError {
     }
 }
 
+/// Checks a transaction's size and leaves one write for each key, the last: etcd refuses a key written twice.
+pub(super) fn checked_writes(
+    store: &str,
+    guards: &[Guard],
+    writes: Vec<Write>,
+) -> Result<Vec<Write>, StoreError> {
+    if guards.len() > MAX_TXN_OPS || writes.len() > MAX_TXN_OPS {
+        return Err(StoreError::Unusable {
+            store: store.into(),
+            reason: format!(
+                "a transaction of {} guards and {} writes, {MAX_TXN_OPS} of each are allowed",
+                guards.len(),
+                writes.len()
+            ),
+            remedy: "report this: the caller should have split it",
+        });
+    }
+    let mut later = HashSet::new();
+    let mut last: Vec<Write> = Vec::with_capacity(writes.len());
+    for write in writes.into_iter().rev() {
+        let (Write::Put(key, _) | Write::Delete(key)) = &write;
+        if later.insert(key.clone()) {
+            last.push(write);
+        }
+    }
+    last.reverse();
+    Ok(last)
+}
+
 /// Keeps a key alive while it exists; dropping it lets the key go.
 pub struct Presence(#[expect(dead_code, reason = "held for its Drop")] pub(super) Box<dyn Send + Sync>);
 
@@ -121,7 +155,10 @@ pub trait Store: Send + Sync + 'static {
     /// All entries whose key begins with the prefix, by key.
     async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError>;
 
-    /// Makes all writes if all guards hold, atomically and durably.
+    /// Makes all writes if all guards hold, atomically and durably. At most [`MAX_TXN_OPS`] guards and as many
+    /// writes. Of several writes to one key the last counts.
+    ///
+    /// After [`StoreError::Unavailable`] the transaction may still have been carried out: read, then decide.
     async fn commit(&self, guards: Vec<Guard>, writes: Vec<Write>) -> Result<TxnOutcome, StoreError>;
 
     /// Follows a prefix: a snapshot, then changes, for as long as the receiver lives. Reconnects, resumes, and sends
