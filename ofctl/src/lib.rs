@@ -10,5 +10,11 @@
 //! - [`ovsdb`]: the OVSDB protocol of RFC 7047, with a local replica. Pure.
 //! - `client`: the only place with sockets (feature `client`).
 
+#[cfg(feature = "client")]
+pub mod client;
+pub mod flow;
 pub mod mac;
+pub mod ovsdb;
+pub mod table;
+pub mod wire;
 pub use mac::MacAddr;
