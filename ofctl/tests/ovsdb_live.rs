@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ofctl::client::ovsdb::{Client, ClientError, Options, Target};
 use ofctl::ovsdb::vswitch::{BridgeSpec, FailMode, PlanError, PortSpec, VswitchTransaction};
-use ofctl::ovsdb::{Condition, FailedAt, Mutation, Operation, Row, Transaction, Value};
+use ofctl::ovsdb::{Change, Condition, FailedAt, Mutation, Operation, Row, Transaction, Value};
 use tokio::time::Instant;
 
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
@@ -459,14 +459,20 @@ fn a_subscription_says_each_row_once() {
         let mut changes = client.subscribe();
         client.apply(internal("in0"), soon()).await.unwrap();
         let seen = changes.next().await.unwrap();
-        let interfaces: Vec<_> = seen.iter().filter(|change| &*change.table == "Interface").collect();
-        let [interface] = interfaces[..] else { panic!("{interfaces:?}") };
-        let new = interface.new.as_ref().unwrap();
+        let rows: BTreeSet<_> = seen.iter().map(|change| (&change.table, change.uuid)).collect();
+        assert_eq!(rows.len(), seen.len(), "{seen:?}");
+        let named = |table: &str, name: &str| {
+            let of_name = |change: &&Change| {
+                &*change.table == table
+                    && change.new.as_ref().is_some_and(|row| row.str("name") == Some(name))
+            };
+            seen.iter().find(of_name).unwrap_or_else(|| panic!("no {name} in {seen:?}"))
+        };
+        let interface = named("Interface", "in0");
         assert!(interface.old.is_none());
-        assert_eq!(new.str("name"), Some("in0"));
-        assert!(new.integer("ofport").is_some(), "the number came later and is one change with the row");
-        let bridges: Vec<_> = seen.iter().filter(|change| &*change.table == "Bridge").collect();
-        let [bridge] = bridges[..] else { panic!("{bridges:?}") };
+        let ofport = interface.new.as_ref().unwrap().integer("ofport");
+        assert!(ofport.is_some(), "the number came later and is one change with the row");
+        let bridge = named("Bridge", "br0");
         assert!(bridge.old.is_some() && bridge.touches("ports") && !bridge.touches("name"));
     });
 }

@@ -2,6 +2,15 @@
 //!
 //! OVSDB has no framing: messages are JSON objects one after another. [`Splitter`] looks at each byte once,
 //! however the stream is cut into pieces, and caps a message's length and nesting before any of it is parsed.
+//!
+//! ```
+//! use ofctl::ovsdb::frame::{Limits, Splitter};
+//!
+//! let mut splitter = Splitter::new(Limits::default());
+//! splitter.push(br#"{"id":1,"result":[]}{"id""#);
+//! assert_eq!(splitter.next_message(), Ok(Some(&br#"{"id":1,"result":[]}"#[..])));
+//! assert_eq!(splitter.next_message(), Ok(None));
+//! ```
 
 /// What a message may be at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
