@@ -86,7 +86,8 @@ impl Edge {
         self.call(method, &body).instrument(span).await
     }
 
-    async fn call(&self, method: Method, body: &[u8]) -> http::Response {
+    /// Answers one call whose body is read.
+    pub(super) async fn call(&self, method: Method, body: &[u8]) -> http::Response {
         let started = Instant::now();
         let answered = self.dispatch(method, body).await;
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);

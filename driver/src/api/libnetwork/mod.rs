@@ -88,3 +88,6 @@ pub trait Driver: Send + Sync + 'static {
     /// Takes an address back.
     async fn release_address(&self, request: ReleaseAddress) -> Result<(), Refusal>;
 }
+
+#[cfg(test)]
+mod tests;
