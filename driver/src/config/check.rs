@@ -1,28 +1,10 @@
 //! The files that a configuration names: whether they are there and what they should be.
 
-use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{AgentConfig, ConfigError, EtcdLogin, EtcdTls, Origin, StoreConfig};
-
-/// A text that must not be seen: its `Debug` shows nothing of it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text itself.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("Secret(…)")
-    }
-}
+use super::{AgentConfig, ConfigError, Origin, StoreConfig};
 
 impl AgentConfig {
     /// Reads every file that the configuration names, as the agent will.
@@ -30,89 +12,47 @@ impl AgentConfig {
     /// # Errors
     /// The first file that cannot be used, with its key and the remedy.
     pub fn check_files(&self) -> Result<(), ConfigError> {
-        self.store_secrets().map(drop)
-    }
-
-    /// The certificates and the password for etcd, read now.
-    ///
-    /// # Errors
-    /// A file cannot be used.
-    pub fn store_secrets(&self) -> Result<StoreSecrets, ConfigError> {
-        let StoreConfig::Etcd(etcd) = &self.store else { return Ok(StoreSecrets::default()) };
-        let read = || {
-            Ok(StoreSecrets {
-                tls: etcd.tls.as_ref().map(EtcdTls::read).transpose()?,
-                password: etcd.login.as_ref().map(EtcdLogin::read).transpose()?,
-            })
+        let StoreConfig::Etcd(etcd) = &self.store else { return Ok(()) };
+        let check = || {
+            if let Some(tls) = &etcd.tls {
+                check_pem("etcd-ca", &tls.ca_file, "CERTIFICATE")?;
+                if let Some((certificate, key)) = &tls.identity {
+                    check_pem("etcd-cert", certificate, "CERTIFICATE")?;
+                    check_pem("etcd-key", key, "PRIVATE KEY")?;
+                    refuse_if_others_can_read("etcd-key", key)?;
+                }
+            }
+            if let Some(user) = &etcd.user {
+                check_password("etcd-password-file", &user.password_file)?;
+            }
+            Ok(())
         };
-        read().map_err(|error: FileError| error.with_origin(self))
+        check().map_err(|error: FileError| ConfigError::File {
+            origin: self.layers.given(error.key).map_or(Origin::Default, |given| given.origin.clone()),
+            key: error.key,
+            path: error.path,
+            reason: error.reason,
+            remedy: error.remedy,
+        })
     }
-}
-
-/// What the files hold that let an agent into the cluster's store.
-#[derive(Clone, Debug, Default)]
-pub struct StoreSecrets {
-    /// For TLS.
-    pub tls: Option<TlsMaterial>,
-    /// The password of [`EtcdLogin::user`].
-    pub password: Option<Secret>,
 }
 
 /// A file that cannot be used, without the origin of the key that names it.
 struct FileError {
     key: &'static str,
-    path: std::path::PathBuf,
+    path: PathBuf,
     reason: String,
     remedy: &'static str,
 }
 
-impl FileError {
-    fn with_origin(self, config: &AgentConfig) -> ConfigError {
-        let origin = config.layers.given(self.key).map_or(Origin::Default, |given| given.origin.clone());
-        ConfigError::File { key: self.key, path: self.path, origin, reason: self.reason, remedy: self.remedy }
+fn check_password(key: &'static str, path: &Path) -> Result<(), FileError> {
+    let password = read(key, path)?;
+    refuse_if_others_can_read(key, path)?;
+    if password.trim_end().is_empty() {
+        let reason = "it is empty".to_owned();
+        return Err(FileError { key, path: path.to_owned(), reason, remedy: "write the password into it" });
     }
-}
-
-/// The contents of the files of [`EtcdTls`].
-#[derive(Clone, Debug)]
-pub struct TlsMaterial {
-    /// The CA certificates.
-    pub ca: Vec<u8>,
-    /// The client certificate and its private key.
-    pub client: Option<(Vec<u8>, Secret)>,
-}
-
-impl EtcdTls {
-    fn read(&self) -> Result<TlsMaterial, FileError> {
-        let ca = read_pem("etcd-ca", &self.ca, "CERTIFICATE")?;
-        let client = match &self.client {
-            Some((cert, key)) => {
-                let cert = read_pem("etcd-cert", cert, "CERTIFICATE")?;
-                let key_text = read_pem("etcd-key", key, "PRIVATE KEY")?;
-                refuse_if_others_can_read("etcd-key", key)?;
-                Some((cert.into_bytes(), Secret(key_text)))
-            }
-            None => None,
-        };
-        Ok(TlsMaterial { ca: ca.into_bytes(), client })
-    }
-}
-
-impl EtcdLogin {
-    fn read(&self) -> Result<Secret, FileError> {
-        let key = "etcd-password-file";
-        let text = read(key, &self.password_file)?;
-        refuse_if_others_can_read(key, &self.password_file)?;
-        match text.lines().next() {
-            Some(password) if !password.is_empty() => Ok(Secret(password.to_owned())),
-            _ => Err(FileError {
-                key,
-                path: self.password_file.clone(),
-                reason: "its first line is empty".to_owned(),
-                remedy: "write the password on it",
-            }),
-        }
-    }
+    Ok(())
 }
 
 fn read(key: &'static str, path: &Path) -> Result<String, FileError> {
@@ -129,14 +69,14 @@ fn read(key: &'static str, path: &Path) -> Result<String, FileError> {
     })
 }
 
-fn read_pem(key: &'static str, path: &Path, label: &str) -> Result<String, FileError> {
+fn check_pem(key: &'static str, path: &Path, label: &str) -> Result<(), FileError> {
     let text = read(key, path)?;
     // RFC 7468 §2; a private key may say its algorithm before the words.
     let found = text
         .lines()
         .any(|line| line.starts_with("-----BEGIN ") && line.trim_end().ends_with(&format!("{label}-----")));
     if found {
-        Ok(text)
+        Ok(())
     } else {
         Err(FileError {
             key,

@@ -52,14 +52,14 @@ keys! {
     "datapath" Text "auto|system|netdev" ["auto"], "The bridge's datapath: the kernel's, userspace, or what there is";
     "uplink-bridge" Text "BRIDGE" [], "The OVS bridge that carries the trunk of VLAN networks";
     "encap" Text "ENCAP" ["vxlan"], "The encapsulation of networks that ask for none: vxlan, geneve, gre, vlan, local";
-    "default-pool" List "PREFIX/LEN" ["10.192.0.0/10/20", "fd73:6c75:6963::/48/64"],
-        "Where subnets that nobody chose are cut from: a prefix and the length of each subnet (repeatable)";
+    "default-pool" List "PREFIX/LEN" ["10.192.0.0/10/20", "fd5c:1ce5:10c4::/48/64"],
+        "Where subnets that nobody chose are cut from: a prefix and the length of each subnet (one of each family)";
     "store" Text "STORE" ["embedded"], "The cluster's store: embedded, embedded:PATH or etcd://HOST:PORT[,HOST:PORT]";
     "etcd-ca" Text "FILE" [], "The CA certificates (PEM) that etcd's certificate is checked with; turns TLS on";
     "etcd-cert" Text "FILE" [], "The client certificate (PEM) to show to etcd";
     "etcd-key" Text "FILE" [], "The client certificate's private key (PEM)";
     "etcd-user" Text "NAME" [], "The user to authenticate as at etcd";
-    "etcd-password-file" Text "FILE" [], "The file whose first line is that user's password";
+    "etcd-password-file" Text "FILE" [], "The file with that user's password";
     "plugin-socket" Text "PATH" ["/run/docker/plugins/sluice.sock"], "Where Docker finds the plugin";
     "admin-socket" Text "PATH" ["/run/sluice/admin.sock"], "Where the operator's commands find the agent";
     "docker-socket" Text "PATH|none" ["/var/run/docker.sock"], "Docker's API socket; none: never ask Docker";

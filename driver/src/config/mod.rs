@@ -30,14 +30,17 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
+use crate::ipam::DefaultPools;
 use crate::model::{Encapsulation, LinkName, NodeName};
+use crate::store::{DEFAULT_CALL_TIMEOUT, EtcdConfig, EtcdTls, EtcdUser};
 use layers::{Given, Layers};
-use value::StoreAddress;
+use value::{DefaultPool, StoreAddress};
 
 pub use args::{AgentArgs, ClientArgs};
-pub use check::{Secret, StoreSecrets, TlsMaterial};
 pub use error::{ConfigError, Origin};
-pub use value::{DatapathChoice, DefaultPool, EtcdEndpoint, LogFilter, LogFormat};
+pub use value::{DatapathChoice, LogFilter, LogFormat};
 
 /// How `sluice agent` is to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +60,7 @@ pub struct AgentConfig {
     /// The encapsulation of networks that ask for none.
     pub default_encapsulation: Encapsulation,
     /// Where subnets that nobody chose are cut from.
-    pub default_pools: Vec<DefaultPool>,
+    pub default_pools: DefaultPools,
     /// The cluster's store.
     pub store: StoreConfig,
     /// Where Docker finds the plugin.
@@ -92,35 +95,6 @@ pub enum StoreConfig {
     Embedded(PathBuf),
     /// An etcd cluster.
     Etcd(EtcdConfig),
-}
-
-/// How to reach and enter an etcd cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EtcdConfig {
-    /// Its servers, at least one.
-    pub endpoints: Vec<EtcdEndpoint>,
-    /// TLS, if it is to be used.
-    pub tls: Option<EtcdTls>,
-    /// The user to authenticate as.
-    pub login: Option<EtcdLogin>,
-}
-
-/// The files of TLS with etcd, all PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EtcdTls {
-    /// The CA certificates.
-    pub ca: PathBuf,
-    /// The client certificate and its private key.
-    pub client: Option<(PathBuf, PathBuf)>,
-}
-
-/// A user of etcd.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EtcdLogin {
-    /// The user.
-    pub user: String,
-    /// The file whose first line is the password.
-    pub password_file: PathBuf,
 }
 
 /// How the operator's commands reach the cluster's objects.
@@ -283,23 +257,31 @@ impl Layers {
         })
     }
 
-    fn pools(&self) -> Result<Vec<DefaultPool>, ConfigError> {
-        let Some(given) = self.given("default-pool") else { return Ok(Vec::new()) };
-        let mut pools: Vec<DefaultPool> = Vec::new();
+    /// The default pools: a family that was not given keeps its default.
+    fn pools(&self) -> Result<DefaultPools, ConfigError> {
+        let (mut v4, mut v6) = value::STANDARD_POOLS;
+        let mut pools = DefaultPools::default();
+        let Some(given) = self.given("default-pool") else { return Ok(pools) };
+        let (mut has_v4, mut has_v6) = (false, false);
         for text in &given.texts {
-            let pool: DefaultPool =
-                text.parse().map_err(|wanted| given.refuse("default-pool", text, wanted))?;
-            let clash = pools.iter().find(|other| {
-                other.prefix.contains(&pool.prefix.network()) || pool.prefix.contains(&other.prefix.network())
-            });
-            if let Some(other) = clash {
-                return Err(given.refuse(
-                    "default-pool",
-                    text,
-                    format!("it overlaps {other}; drop one of them"),
+            let refuse = |wanted| given.refuse("default-pool", text, wanted);
+            let DefaultPool { prefix, subnet_length } = text.parse().map_err(refuse)?;
+            let again = match prefix {
+                IpNet::V4(prefix) => {
+                    v4 = (prefix, subnet_length);
+                    std::mem::replace(&mut has_v4, true)
+                }
+                IpNet::V6(prefix) => {
+                    v6 = (prefix, subnet_length);
+                    std::mem::replace(&mut has_v6, true)
+                }
+            };
+            if again {
+                return Err(refuse(
+                    "another of this family is given: give one IPv4 and one IPv6 pool at most".into(),
                 ));
             }
-            pools.push(pool);
+            pools = DefaultPools::new(v4.0, v4.1, v6.0, v6.1).map_err(|error| refuse(error.to_string()))?;
         }
         Ok(pools)
     }
@@ -343,9 +325,12 @@ impl Layers {
             "etcd-user",
             "name the user whose password that is",
         )?;
-        let tls = ca.map(|ca| EtcdTls { ca, client: cert.zip(key) });
-        let login = user.zip(password_file).map(|(user, password_file)| EtcdLogin { user, password_file });
-        Ok(StoreConfig::Etcd(EtcdConfig { endpoints, tls, login }))
+        Ok(StoreConfig::Etcd(EtcdConfig {
+            endpoints,
+            tls: ca.map(|ca_file| EtcdTls { ca_file, identity: cert.zip(key) }),
+            user: user.zip(password_file).map(|(name, password_file)| EtcdUser { name, password_file }),
+            call_timeout: DEFAULT_CALL_TIMEOUT,
+        }))
     }
 
     fn needs(

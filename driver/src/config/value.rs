@@ -1,12 +1,11 @@
 //! Values that configuration alone has.
 
-use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::model::Subnet;
 
@@ -94,24 +93,17 @@ impl FromStr for LogFilter {
     }
 }
 
-/// A prefix from which subnets of one length are cut when nobody chose one.
+/// What [`crate::ipam::DefaultPools`] has by default, by family.
+pub(super) const STANDARD_POOLS: ((Ipv4Net, u8), (Ipv6Net, u8)) = (
+    (Ipv4Net::new_assert(Ipv4Addr::new(10, 192, 0, 0), 10), 20),
+    (Ipv6Net::new_assert(Ipv6Addr::new(0xfd5c, 0x1ce5, 0x10c4, 0, 0, 0, 0, 0), 48), 64),
+);
+
+/// A prefix from which subnets of one length are cut when nobody chose one: `10.192.0.0/10/20`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DefaultPool {
-    /// The prefix.
-    pub prefix: IpNet,
-    /// The prefix length of each subnet.
-    pub subnet_length: u8,
-}
-
-impl DefaultPool {
-    /// The most subnets that one pool may be cut into, so that the search for a free one ends soon.
-    const MOST_BITS: u8 = 24;
-}
-
-impl fmt::Display for DefaultPool {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}/{}", self.prefix, self.subnet_length)
-    }
+pub(super) struct DefaultPool {
+    pub(super) prefix: IpNet,
+    pub(super) subnet_length: u8,
 }
 
 impl FromStr for DefaultPool {
@@ -123,19 +115,6 @@ impl FromStr for DefaultPool {
         let subnet_length: u8 = length.parse().map_err(|_| WANTED)?;
         let prefix = prefix.parse::<IpNet>().map_err(|_| WANTED)?;
         Subnet::new(prefix).map_err(|error| error.to_string())?;
-        let longest = if prefix.addr().is_ipv4() { 30 } else { 126 };
-        if !(prefix.prefix_len()..=longest).contains(&subnet_length) {
-            return Err(format!(
-                "subnets of {prefix} have lengths from {} to {longest}",
-                prefix.prefix_len()
-            ));
-        }
-        if subnet_length - prefix.prefix_len() > Self::MOST_BITS {
-            return Err(format!(
-                "that is more than 2^{} subnets: take a longer prefix or shorter subnet length",
-                Self::MOST_BITS
-            ));
-        }
         Ok(DefaultPool { prefix, subnet_length })
     }
 }
@@ -172,11 +151,17 @@ pub(super) fn parse_path(text: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// What [`crate::api::http::bind`] takes: `sun_path` of unix(7), less what it needs for the socket's first place.
+const LONGEST_SOCKET_PATH: usize = 90;
+
 /// A path at which a Unix socket can be bound.
 pub(super) fn parse_socket(text: &str) -> Result<PathBuf, String> {
-    // `sun_path` of unix(7) has 108 bytes with the zero at the end.
-    if text.len() > 107 {
-        return Err(format!("a socket's path has at most 107 bytes, this one has {}", text.len()));
+    if text.len() > LONGEST_SOCKET_PATH {
+        return Err(format!(
+            "a socket's path has at most {} bytes, this one has {}",
+            LONGEST_SOCKET_PATH,
+            text.len()
+        ));
     }
     parse_path(text)
 }
@@ -202,30 +187,11 @@ pub(super) fn parse_underlay(text: &str) -> Result<IpAddr, String> {
     }
 }
 
-/// One server of an etcd cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EtcdEndpoint {
-    /// A host's name, or an address; an IPv6 address without brackets.
-    pub host: String,
-    /// The TCP port.
-    pub port: u16,
-}
-
-impl fmt::Display for EtcdEndpoint {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(out, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(out, "{}:{}", self.host, self.port)
-        }
-    }
-}
-
 /// Which store, as the key `store` says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum StoreAddress {
     Embedded(Option<PathBuf>),
-    Etcd(Vec<EtcdEndpoint>),
+    Etcd(Vec<String>),
 }
 
 impl FromStr for StoreAddress {
@@ -254,7 +220,7 @@ impl FromStr for StoreAddress {
     }
 }
 
-fn parse_endpoint(text: &str) -> Result<EtcdEndpoint, String> {
+fn parse_endpoint(text: &str) -> Result<String, String> {
     if text.contains('@') {
         return Err(
             "a user and password in the address would show in ps; use etcd-user and etcd-password-file"
@@ -263,7 +229,7 @@ fn parse_endpoint(text: &str) -> Result<EtcdEndpoint, String> {
     }
     let wanted = || format!("'{text}' is not HOST:PORT, as in 192.0.2.1:2379 or [2001:db8::1]:2379");
     let (host, port) = text.rsplit_once(':').ok_or_else(wanted)?;
-    let port: u16 = port.parse().ok().filter(|port| *port > 0).ok_or_else(wanted)?;
+    port.parse().ok().filter(|port: &u16| *port > 0).ok_or_else(wanted)?;
     let host = match host.strip_prefix('[') {
         Some(bracketed) => {
             let address = bracketed.strip_suffix(']').ok_or_else(wanted)?;
@@ -275,7 +241,7 @@ fn parse_endpoint(text: &str) -> Result<EtcdEndpoint, String> {
     let is_name = !host.is_empty()
         && host.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_'));
     if is_name || host.parse::<std::net::Ipv6Addr>().is_ok() && text.starts_with('[') {
-        Ok(EtcdEndpoint { host: host.to_owned(), port })
+        Ok(text.to_owned())
     } else {
         Err(wanted())
     }

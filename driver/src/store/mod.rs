@@ -9,6 +9,7 @@ mod file;
 mod interface;
 pub mod keys;
 mod ledger;
+pub mod networks;
 
 pub use embedded::Embedded;
 pub use etcd::{DEFAULT_CALL_TIMEOUT, Etcd, EtcdConfig, EtcdTls, EtcdUser};
