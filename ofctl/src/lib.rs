@@ -10,5 +10,8 @@
 //! - [`ovsdb`]: the OVSDB protocol of RFC 7047, with a local replica. Pure.
 //! - `client`: the only place with sockets (feature `client`).
 
+pub mod flow;
 pub mod mac;
+pub mod table;
+pub mod wire;
 pub use mac::MacAddr;
