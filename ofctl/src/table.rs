@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::flow::{FlowEntry, FlowKey, FlowStats};
-use crate::wire::{Match, TableId};
+use crate::wire::{FlowMod, Match, TableId};
 
 /// What must be done to a switch so that it holds exactly the desired entries.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,6 +22,13 @@ impl TableDifference {
     /// True if nothing is to be done.
     pub fn is_empty(&self) -> bool {
         self.add.is_empty() && self.modify.is_empty() && self.delete.is_empty()
+    }
+
+    /// The messages that do it: first what is to be there, then what is to go, so that in between nothing is
+    /// missing that stays.
+    pub fn into_flow_mods(self) -> impl Iterator<Item = FlowMod> {
+        let present = self.add.into_iter().chain(self.modify).map(FlowMod::add);
+        present.chain(self.delete.into_iter().map(FlowMod::delete_strict))
     }
 }
 

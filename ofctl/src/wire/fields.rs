@@ -43,6 +43,8 @@ macro_rules! fields {
 }
 
 fields! {
+    /// Packet type (`OXM_OF_PACKET_TYPE`).
+    PacketType: "packet_type" "", 32, 4, Hex, None, exact, readonly, OXM_OF 44 "OXM_OF_PACKET_TYPE", OXM_OF 44 "OXM_OF_PACKET_TYPE";
     /// Identifier of a conjunctive match (`NXM_NX_CONJ_ID`).
     ConjId: "conj_id" "", 32, 4, Decimal, None, exact, readonly, NXM_NX 37 "NXM_NX_CONJ_ID", NXM_NX 37 "NXM_NX_CONJ_ID";
     /// Ingress port, 32 bits (`OXM_OF_IN_PORT`).
@@ -63,14 +65,14 @@ fields! {
     VlanPcp: "vlan_pcp" "dl_vlan_pcp", 3, 1, Decimal, VlanVid, exact, writable, OXM_OF 7 "OXM_OF_VLAN_PCP", OXM_OF 7 "OXM_OF_VLAN_PCP";
     /// The whole VLAN tag control field; in a match it becomes `VlanVid` and `VlanPcp` (`NXM_OF_VLAN_TCI`).
     VlanTci: "vlan_tci" "", 16, 2, Hex, None, masked, writable, NXM_OF 4 "NXM_OF_VLAN_TCI", NXM_OF 4 "NXM_OF_VLAN_TCI";
-    /// MPLS label (`OXM_OF_MPLS_LABEL`).
-    MplsLabel: "mpls_label" "", 20, 4, Decimal, Mpls, exact, writable, OXM_OF 34 "OXM_OF_MPLS_LABEL", OXM_OF 34 "OXM_OF_MPLS_LABEL";
     /// MPLS traffic class (`OXM_OF_MPLS_TC`).
     MplsTc: "mpls_tc" "", 3, 1, Decimal, Mpls, exact, writable, OXM_OF 35 "OXM_OF_MPLS_TC", OXM_OF 35 "OXM_OF_MPLS_TC";
     /// MPLS bottom-of-stack bit (`OXM_OF_MPLS_BOS`).
     MplsBos: "mpls_bos" "", 1, 1, Decimal, Mpls, exact, readonly, OXM_OF 36 "OXM_OF_MPLS_BOS", OXM_OF 36 "OXM_OF_MPLS_BOS";
     /// MPLS time to live (`NXM_NX_MPLS_TTL`).
     MplsTtl: "mpls_ttl" "", 8, 1, Decimal, Mpls, exact, writable, NXM_NX 30 "NXM_NX_MPLS_TTL", NXM_NX 30 "NXM_NX_MPLS_TTL";
+    /// MPLS label (`OXM_OF_MPLS_LABEL`).
+    MplsLabel: "mpls_label" "", 20, 4, Decimal, Mpls, exact, writable, OXM_OF 34 "OXM_OF_MPLS_LABEL", OXM_OF 34 "OXM_OF_MPLS_LABEL";
     /// IPv4 source (`OXM_OF_IPV4_SRC`).
     Ipv4Src: "ip_src" "nw_src", 32, 4, Ipv4, Ipv4, masked, writable, OXM_OF 11 "OXM_OF_IPV4_SRC", NXM_OF 7 "NXM_OF_IP_SRC";
     /// IPv4 destination (`OXM_OF_IPV4_DST`).
@@ -79,8 +81,6 @@ fields! {
     Ipv6Src: "ipv6_src" "", 128, 16, Ipv6, Ipv6, masked, writable, OXM_OF 26 "OXM_OF_IPV6_SRC", NXM_NX 19 "NXM_NX_IPV6_SRC";
     /// IPv6 destination (`OXM_OF_IPV6_DST`).
     Ipv6Dst: "ipv6_dst" "", 128, 16, Ipv6, Ipv6, masked, writable, OXM_OF 27 "OXM_OF_IPV6_DST", NXM_NX 20 "NXM_NX_IPV6_DST";
-    /// IPv6 flow label (`OXM_OF_IPV6_FLABEL`).
-    Ipv6Label: "ipv6_label" "", 20, 4, Hex, Ipv6, masked, writable, OXM_OF 28 "OXM_OF_IPV6_FLABEL", NXM_NX 27 "NXM_NX_IPV6_LABEL";
     /// Fragment kind: bit 0 any fragment, bit 1 not the first (`NXM_NX_IP_FRAG`).
     IpFrag: "ip_frag" "nw_frag", 2, 1, Frag, Ip, masked, readonly, NXM_NX 26 "NXM_NX_IP_FRAG", NXM_NX 26 "NXM_NX_IP_FRAG";
     /// The DSCP bits where they stand in the IPv4 type of service; in a match it becomes `IpDscp` (`NXM_OF_IP_TOS`).
@@ -91,6 +91,8 @@ fields! {
     IpEcn: "nw_ecn" "ip_ecn", 2, 1, Decimal, Ip, exact, writable, OXM_OF 9 "OXM_OF_IP_ECN", NXM_NX 28 "NXM_NX_IP_ECN";
     /// IP time to live or hop limit (`NXM_NX_IP_TTL`).
     IpTtl: "nw_ttl" "", 8, 1, Decimal, Ip, exact, writable, NXM_NX 29 "NXM_NX_IP_TTL", NXM_NX 29 "NXM_NX_IP_TTL";
+    /// IPv6 flow label (`OXM_OF_IPV6_FLABEL`).
+    Ipv6Label: "ipv6_label" "", 20, 4, Hex, Ipv6, masked, writable, OXM_OF 28 "OXM_OF_IPV6_FLABEL", NXM_NX 27 "NXM_NX_IPV6_LABEL";
     /// IP protocol (`OXM_OF_IP_PROTO`).
     IpProto: "nw_proto" "ip_proto", 8, 1, Decimal, Ip, exact, readonly, OXM_OF 10 "OXM_OF_IP_PROTO", NXM_OF 6 "NXM_OF_IP_PROTO";
     /// TCP source port (`OXM_OF_TCP_SRC`).
@@ -115,10 +117,10 @@ fields! {
     Icmpv6Type: "icmpv6_type" "", 8, 1, Decimal, Icmpv6, exact, writable, OXM_OF 29 "OXM_OF_ICMPV6_TYPE", NXM_NX 21 "NXM_NX_ICMPV6_TYPE";
     /// ICMPv6 code (`OXM_OF_ICMPV6_CODE`).
     Icmpv6Code: "icmpv6_code" "", 8, 1, Decimal, Icmpv6, exact, writable, OXM_OF 30 "OXM_OF_ICMPV6_CODE", NXM_NX 22 "NXM_NX_ICMPV6_CODE";
-    /// Target address of neighbour discovery (`OXM_OF_IPV6_ND_TARGET`).
-    NdTarget: "nd_target" "", 128, 16, Ipv6, Nd, masked, writable, OXM_OF 31 "OXM_OF_IPV6_ND_TARGET", NXM_NX 23 "NXM_NX_ND_TARGET";
     /// Reserved word of neighbour discovery: R, S and O flags in its top bits (`ERICOXM_OF_ICMPV6_ND_RESERVED`).
     NdReserved: "nd_reserved" "", 32, 4, Decimal, Nd, exact, writable, ERICOXM 1 "ERICOXM_OF_ICMPV6_ND_RESERVED", ERICOXM 1 "ERICOXM_OF_ICMPV6_ND_RESERVED";
+    /// Target address of neighbour discovery (`OXM_OF_IPV6_ND_TARGET`).
+    NdTarget: "nd_target" "", 128, 16, Ipv6, Nd, masked, writable, OXM_OF 31 "OXM_OF_IPV6_ND_TARGET", NXM_NX 23 "NXM_NX_ND_TARGET";
     /// Type of the first neighbour discovery option (`ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE`).
     NdOptionsType: "nd_options_type" "", 8, 1, Decimal, Nd, exact, writable, ERICOXM 2 "ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE", ERICOXM 2 "ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE";
     /// Source link-layer address option of a neighbour solicitation (`OXM_OF_IPV6_ND_SLL`).
@@ -137,6 +139,8 @@ fields! {
     ArpTha: "arp_tha" "", 48, 6, Ethernet, Arp, masked, writable, OXM_OF 25 "OXM_OF_ARP_THA", NXM_NX 18 "NXM_NX_ARP_THA";
     /// Tunnel key, for example the VNI of VXLAN (`OXM_OF_TUNNEL_ID`).
     TunnelId: "tun_id" "tunnel_id", 64, 8, Hex, None, masked, writable, OXM_OF 38 "OXM_OF_TUNNEL_ID", NXM_NX 16 "NXM_NX_TUN_ID";
+    /// Tunnel flags; bit 0 is OAM (`NXM_NX_TUN_FLAGS`).
+    TunFlags: "tun_flags" "", 1, 2, TunFlags, None, masked, writable, NXM_NX 104 "NXM_NX_TUN_FLAGS", NXM_NX 104 "NXM_NX_TUN_FLAGS";
     /// Outer IPv4 source (`NXM_NX_TUN_IPV4_SRC`).
     TunSrc: "tun_src" "", 32, 4, Ipv4, None, masked, writable, NXM_NX 31 "NXM_NX_TUN_IPV4_SRC", NXM_NX 31 "NXM_NX_TUN_IPV4_SRC";
     /// Outer IPv4 destination (`NXM_NX_TUN_IPV4_DST`).
@@ -149,20 +153,6 @@ fields! {
     TunGbpId: "tun_gbp_id" "", 16, 2, Decimal, None, masked, writable, NXM_NX 38 "NXM_NX_TUN_GBP_ID", NXM_NX 38 "NXM_NX_TUN_GBP_ID";
     /// VXLAN group policy flags (`NXM_NX_TUN_GBP_FLAGS`).
     TunGbpFlags: "tun_gbp_flags" "", 8, 1, Hex, None, masked, writable, NXM_NX 39 "NXM_NX_TUN_GBP_FLAGS", NXM_NX 39 "NXM_NX_TUN_GBP_FLAGS";
-    /// Tunnel flags; bit 0 is OAM (`NXM_NX_TUN_FLAGS`).
-    TunFlags: "tun_flags" "", 1, 2, TunFlags, None, masked, writable, NXM_NX 104 "NXM_NX_TUN_FLAGS", NXM_NX 104 "NXM_NX_TUN_FLAGS";
-    /// ERSPAN version (`NXOXM_ET_ERSPAN_VER`).
-    TunErspanVer: "tun_erspan_ver" "", 4, 1, Decimal, None, masked, writable, NXOXM_ET 12 "NXOXM_ET_ERSPAN_VER", NXOXM_ET 12 "NXOXM_ET_ERSPAN_VER";
-    /// ERSPAN index (`NXOXM_ET_ERSPAN_IDX`).
-    TunErspanIdx: "tun_erspan_idx" "", 20, 4, Hex, None, masked, writable, NXOXM_ET 11 "NXOXM_ET_ERSPAN_IDX", NXOXM_ET 11 "NXOXM_ET_ERSPAN_IDX";
-    /// ERSPAN direction (`NXOXM_ET_ERSPAN_DIR`).
-    TunErspanDir: "tun_erspan_dir" "", 1, 1, Decimal, None, masked, writable, NXOXM_ET 13 "NXOXM_ET_ERSPAN_DIR", NXOXM_ET 13 "NXOXM_ET_ERSPAN_DIR";
-    /// ERSPAN hardware identifier (`NXOXM_ET_ERSPAN_HWID`).
-    TunErspanHwid: "tun_erspan_hwid" "", 6, 1, Hex, None, masked, writable, NXOXM_ET 14 "NXOXM_ET_ERSPAN_HWID", NXOXM_ET 14 "NXOXM_ET_ERSPAN_HWID";
-    /// GTP-U flags (`NXOXM_ET_GTPU_FLAGS`).
-    TunGtpuFlags: "tun_gtpu_flags" "", 8, 1, Hex, None, masked, readonly, NXOXM_ET 15 "NXOXM_ET_GTPU_FLAGS", NXOXM_ET 15 "NXOXM_ET_GTPU_FLAGS";
-    /// GTP-U message type (`NXOXM_ET_GTPU_MSGTYPE`).
-    TunGtpuMsgtype: "tun_gtpu_msgtype" "", 8, 1, Decimal, None, masked, readonly, NXOXM_ET 16 "NXOXM_ET_GTPU_MSGTYPE", NXOXM_ET 16 "NXOXM_ET_GTPU_MSGTYPE";
     /// Tunnel option 0, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA0`).
     TunMetadata0: "tun_metadata0" "", 992, 124, Hex, None, masked, writable, NXM_NX 40 "NXM_NX_TUN_METADATA0", NXM_NX 40 "NXM_NX_TUN_METADATA0";
     /// Tunnel option 1, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA1`).
@@ -179,8 +169,22 @@ fields! {
     TunMetadata6: "tun_metadata6" "", 992, 124, Hex, None, masked, writable, NXM_NX 46 "NXM_NX_TUN_METADATA6", NXM_NX 46 "NXM_NX_TUN_METADATA6";
     /// Tunnel option 7, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA7`).
     TunMetadata7: "tun_metadata7" "", 992, 124, Hex, None, masked, writable, NXM_NX 47 "NXM_NX_TUN_METADATA7", NXM_NX 47 "NXM_NX_TUN_METADATA7";
+    /// ERSPAN index (`NXOXM_ET_ERSPAN_IDX`).
+    TunErspanIdx: "tun_erspan_idx" "", 20, 4, Hex, None, masked, writable, NXOXM_ET 11 "NXOXM_ET_ERSPAN_IDX", NXOXM_ET 11 "NXOXM_ET_ERSPAN_IDX";
+    /// ERSPAN version (`NXOXM_ET_ERSPAN_VER`).
+    TunErspanVer: "tun_erspan_ver" "", 4, 1, Decimal, None, masked, writable, NXOXM_ET 12 "NXOXM_ET_ERSPAN_VER", NXOXM_ET 12 "NXOXM_ET_ERSPAN_VER";
+    /// ERSPAN direction (`NXOXM_ET_ERSPAN_DIR`).
+    TunErspanDir: "tun_erspan_dir" "", 1, 1, Decimal, None, masked, writable, NXOXM_ET 13 "NXOXM_ET_ERSPAN_DIR", NXOXM_ET 13 "NXOXM_ET_ERSPAN_DIR";
+    /// ERSPAN hardware identifier (`NXOXM_ET_ERSPAN_HWID`).
+    TunErspanHwid: "tun_erspan_hwid" "", 6, 1, Hex, None, masked, writable, NXOXM_ET 14 "NXOXM_ET_ERSPAN_HWID", NXOXM_ET 14 "NXOXM_ET_ERSPAN_HWID";
+    /// GTP-U flags (`NXOXM_ET_GTPU_FLAGS`).
+    TunGtpuFlags: "tun_gtpu_flags" "", 8, 1, Hex, None, masked, readonly, NXOXM_ET 15 "NXOXM_ET_GTPU_FLAGS", NXOXM_ET 15 "NXOXM_ET_GTPU_FLAGS";
+    /// GTP-U message type (`NXOXM_ET_GTPU_MSGTYPE`).
+    TunGtpuMsgtype: "tun_gtpu_msgtype" "", 8, 1, Decimal, None, masked, readonly, NXOXM_ET 16 "NXOXM_ET_GTPU_MSGTYPE", NXOXM_ET 16 "NXOXM_ET_GTPU_MSGTYPE";
     /// Network service header: flags (`NXOXM_NSH_FLAGS`).
     NshFlags: "nsh_flags" "", 8, 1, Decimal, Nsh, masked, writable, NXOXM_NSH 1 "NXOXM_NSH_FLAGS", NXOXM_NSH 1 "NXOXM_NSH_FLAGS";
+    /// Network service header: ttl (`NXOXM_NSH_TTL`).
+    NshTtl: "nsh_ttl" "", 8, 1, Decimal, Nsh, exact, writable, NXOXM_NSH 10 "NXOXM_NSH_TTL", NXOXM_NSH 10 "NXOXM_NSH_TTL";
     /// Network service header: mdtype (`NXOXM_NSH_MDTYPE`).
     NshMdtype: "nsh_mdtype" "", 8, 1, Decimal, Nsh, exact, readonly, NXOXM_NSH 2 "NXOXM_NSH_MDTYPE", NXOXM_NSH 2 "NXOXM_NSH_MDTYPE";
     /// Network service header: np (`NXOXM_NSH_NP`).
@@ -197,8 +201,6 @@ fields! {
     NshC3: "nsh_c3" "", 32, 4, Hex, Nsh, masked, writable, NXOXM_NSH 8 "NXOXM_NSH_C3", NXOXM_NSH 8 "NXOXM_NSH_C3";
     /// Network service header: c4 (`NXOXM_NSH_C4`).
     NshC4: "nsh_c4" "", 32, 4, Hex, Nsh, masked, writable, NXOXM_NSH 9 "NXOXM_NSH_C4", NXOXM_NSH 9 "NXOXM_NSH_C4";
-    /// Network service header: ttl (`NXOXM_NSH_TTL`).
-    NshTtl: "nsh_ttl" "", 8, 1, Decimal, Nsh, exact, writable, NXOXM_NSH 10 "NXOXM_NSH_TTL", NXOXM_NSH 10 "NXOXM_NSH_TTL";
     /// Register 0 (`NXM_NX_REG0`).
     Reg0: "reg0" "", 32, 4, Hex, None, masked, writable, NXM_NX 0 "NXM_NX_REG0", NXM_NX 0 "NXM_NX_REG0";
     /// Register 1 (`NXM_NX_REG1`).
@@ -281,6 +283,4 @@ fields! {
     CtTpDst: "ct_tp_dst" "", 16, 2, Decimal, Ct, masked, readonly, NXM_NX 125 "NXM_NX_CT_TP_DST", NXM_NX 125 "NXM_NX_CT_TP_DST";
     /// OpenFlow metadata, carried between tables (`OXM_OF_METADATA`).
     Metadata: "metadata" "", 64, 8, Hex, None, masked, writable, OXM_OF 2 "OXM_OF_METADATA", OXM_OF 2 "OXM_OF_METADATA";
-    /// Packet type (`OXM_OF_PACKET_TYPE`).
-    PacketType: "packet_type" "", 32, 4, Hex, None, exact, readonly, OXM_OF 44 "OXM_OF_PACKET_TYPE", OXM_OF 44 "OXM_OF_PACKET_TYPE";
 }

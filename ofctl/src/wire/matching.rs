@@ -48,6 +48,11 @@ impl Match {
         Match { fields: Vec::new(), unknown: None }
     }
 
+    /// A match of every packet, with room for conditions.
+    pub(crate) fn with_capacity(n: usize) -> Self {
+        Match { fields: Vec::with_capacity(n), unknown: None }
+    }
+
     /// The same match, and the field has this value. An earlier condition on the field is replaced.
     #[must_use]
     pub fn with(self, field: Field, value: impl Into<FieldValue>) -> Self {
