@@ -12,6 +12,7 @@
 
 pub mod flow;
 pub mod mac;
+pub mod sim;
 pub mod table;
 pub mod wire;
 pub use mac::MacAddr;
