@@ -104,12 +104,6 @@ pub(super) enum CallError {
     EndpointExists(EndpointId),
 }
 
-impl From<CallError> for Refusal {
-    fn from(error: CallError) -> Refusal {
-        Refusal::new(error)
-    }
-}
-
 /// The driver behind Docker's protocol.
 pub(super) struct AgentDriver {
     pub registry: Registry,
@@ -345,9 +339,9 @@ impl AgentDriver {
         let id = &local.endpoint.id;
         // Answering before the others are known would lose the container's first packets to them.
         let others = timeout(FOLLOW_PATIENCE, self.registry.known(&network)).await.unwrap_or_default();
-        let programmer = self.registry.programmer();
-        let revision = programmer.latest().max(others);
-        programmer
+        let revision = self.registry.revision_of(id).max(others);
+        self.registry
+            .programmer()
             .reached(revision, id, self.patience)
             .await
             .map_err(|source| CallError::NotProgrammed { endpoint: id.clone(), source })?;

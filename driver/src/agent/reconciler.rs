@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use super::driver::AgentDriver;
 use super::registry::now;
-use crate::api::libnetwork::{CreateNetwork, PoolData};
+use crate::api::libnetwork::{AddressSpace, CreateNetwork, PoolData};
 use crate::model::{DockerNetworkId, Phase};
 use crate::node::docker::{Docker, DockerError, DockerNetwork, DockerNetworkSpec, Ipam, IpamPool};
 use crate::reconcile::{DockerView, Finding, compare_with_docker};
@@ -90,7 +90,7 @@ impl Reconciler {
                     networks.insert(network.id.clone(), network);
                 }
                 // Gone between the list and the look.
-                Err(error) if error.is_not_found() => {}
+                Err(DockerError::NotFound { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -202,7 +202,7 @@ fn adoption(network: &DockerNetwork) -> CreateNetwork {
         let prefix = pool.subnet?;
         let with_length = |address| IpNet::new(address, prefix.prefix_len()).ok();
         Some(PoolData {
-            address_space: if is_ours { PoolData::OWN_SPACE.to_owned() } else { String::new() },
+            address_space: if is_ours { AddressSpace::LOCAL.to_owned() } else { String::new() },
             pool: prefix,
             gateway: pool.gateway.and_then(with_length),
             auxiliary: pool

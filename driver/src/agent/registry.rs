@@ -74,6 +74,8 @@ pub(super) enum Followed {
 struct Inner {
     docker_networks: BTreeMap<DockerNetworkId, DockerNetwork>,
     local: BTreeMap<EndpointId, LocalEndpoint>,
+    /// The revision of the plan that has a local endpoint as it was last set.
+    revisions: BTreeMap<EndpointId, PlanRevision>,
     view: View,
     followed: BTreeMap<NetworkName, Followed>,
     alive: BTreeSet<NodeName>,
@@ -311,11 +313,12 @@ impl Registry {
         Ok(())
     }
 
-    /// Persists an endpoint, makes it known, and tells the revision of the plan that will have it.
-    pub(super) async fn add_endpoint(&self, local: LocalEndpoint) -> Result<PlanRevision, StoreError> {
+    /// Persists an endpoint and makes it known.
+    pub(super) async fn add_endpoint(&self, local: LocalEndpoint) -> Result<(), StoreError> {
         let id = local.endpoint.id.clone();
         self.ledger.commit(vec![LedgerWrite::put_json(Table::Endpoints, id.as_str(), &local)]).await?;
-        Ok(self.insert_endpoint(local))
+        self.insert_endpoint(local);
+        Ok(())
     }
 
     /// Sets an endpoint's phase. A loss of this by a power failure does no harm: its link is lost as well.
@@ -327,16 +330,22 @@ impl Registry {
         self.insert_endpoint(local);
     }
 
-    fn insert_endpoint(&self, local: LocalEndpoint) -> PlanRevision {
+    fn insert_endpoint(&self, local: LocalEndpoint) {
         let mut inner = self.lock();
         let endpoint = local.endpoint.clone();
         inner.local.insert(endpoint.id.clone(), local);
         let of_network = inner.view.endpoints.entry(endpoint.network.clone()).or_default();
         of_network.insert(endpoint.id.clone(), endpoint.clone());
         self.update_present(&mut inner);
+        let id = endpoint.id.clone();
         let revision = self.programmer.apply(vec![Change::SetEndpoint(endpoint)]);
+        inner.revisions.insert(id, revision);
         self.changed.notify_one();
-        revision
+    }
+
+    /// The revision of the plan that has an endpoint; that of the start if it was restored.
+    pub(super) fn revision_of(&self, id: &EndpointId) -> PlanRevision {
+        self.lock().revisions.get(id).copied().unwrap_or(PlanRevision::INITIAL)
     }
 
     /// Forgets an endpoint; `None` if there is none.
@@ -346,6 +355,7 @@ impl Registry {
         }
         self.ledger.commit(vec![LedgerWrite::delete(Table::Endpoints, id.as_str())]).await?;
         let mut inner = self.lock();
+        inner.revisions.remove(id);
         let Some(local) = inner.local.remove(id) else { return Ok(None) };
         let network = &local.endpoint.network;
         remove_from(&mut inner.view, network, id);

@@ -79,6 +79,11 @@ pub enum Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct PlanRevision(pub u64);
 
+impl PlanRevision {
+    /// That of what the programmer was started with.
+    pub const INITIAL: PlanRevision = PlanRevision(1);
+}
+
 /// Whether something answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reachability {
@@ -378,7 +383,8 @@ impl Task {
             steps.refused.iter().map(|(id, refusal)| (id.clone(), refusal.to_string())).collect();
         let creations = steps.create_links.iter().map(|link| {
             let options = LinkOptions { mac: Some(link.mac), checksum_offload: offload };
-            async { (link, self.links.create_endpoint_links(&link.endpoint, link.mtu, options).await) }
+            let links = &self.links;
+            async move { (link, links.create_endpoint_links(&link.endpoint, link.mtu, options).await) }
         });
         let created = join_all(creations).await;
         for (link, outcome) in created {
@@ -436,7 +442,9 @@ impl Task {
         if !removal.is_empty() {
             client.apply(removal, self.deadline()).await?;
         }
-        let deletions = steps.delete_links.iter().map(|id| async { (id, self.links.delete_endpoint_links(id).await) });
+        let links = &self.links;
+        let deletions =
+            steps.delete_links.iter().map(|id| async move { (id, links.delete_endpoint_links(id).await) });
         for (id, outcome) in join_all(deletions).await {
             match outcome {
                 Ok(_) => {

@@ -28,6 +28,8 @@
 mod changes;
 pub mod classify;
 pub mod flood;
+#[cfg(test)]
+mod forwarding;
 pub mod l2;
 pub mod neighbour;
 mod planner;

@@ -59,6 +59,11 @@ impl PoolData {
         })
     }
 
+    /// True if our IPAM driver gave the pool out.
+    pub fn is_of_sluice(&self) -> bool {
+        [AddressSpace::LOCAL, AddressSpace::GLOBAL].contains(&self.address_space.as_str())
+    }
+
     /// True for the pool of Docker's null IPAM: endpoints have no address that Docker knows of.
     pub fn is_null(&self) -> bool {
         self.pool.prefix_len() == 0
