@@ -13,5 +13,6 @@
 pub mod flow;
 pub mod mac;
 pub mod table;
+pub mod text;
 pub mod wire;
 pub use mac::MacAddr;
