@@ -18,5 +18,6 @@ pub mod mac;
 pub mod ovsdb;
 pub mod sim;
 pub mod table;
+pub mod text;
 pub mod wire;
 pub use mac::MacAddr;
