@@ -12,6 +12,7 @@
 
 pub mod flow;
 pub mod mac;
+pub mod session;
 pub mod table;
 pub mod text;
 pub mod wire;
