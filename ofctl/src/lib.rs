@@ -10,6 +10,8 @@
 //! - [`ovsdb`]: the OVSDB protocol of RFC 7047, with a local replica. Pure.
 //! - `client`: the only place with sockets (feature `client`).
 
+#[cfg(feature = "client")]
+pub mod client;
 pub mod flow;
 pub mod mac;
 pub mod session;
