@@ -121,7 +121,8 @@ impl Restored {
     /// It cannot be read; the cache alone may be unreadable.
     pub(super) fn load(ledger: &Ledger) -> Result<Restored, StoreError> {
         let cache = ledger.load(Table::Cache)?;
-        let values = |entries: Vec<(String, LocalEndpoint)>| entries.into_iter().map(|(_, value)| value).collect();
+        let values =
+            |entries: Vec<(String, LocalEndpoint)>| entries.into_iter().map(|(_, value)| value).collect();
         Ok(Restored {
             docker_networks: ledger.load_json(Table::Networks)?.into_iter().map(|(_, value)| value).collect(),
             local: values(ledger.load_json(Table::Endpoints)?),
@@ -158,7 +159,12 @@ pub(super) struct Taken {
 }
 
 impl Registry {
-    pub(super) fn new(node: NodeName, ledger: Ledger, programmer: Programmer, restored: Restored) -> Registry {
+    pub(super) fn new(
+        node: NodeName,
+        ledger: Ledger,
+        programmer: Programmer,
+        restored: Restored,
+    ) -> Registry {
         let mut inner = Inner::default();
         for network in restored.networks {
             inner.view.networks.insert(network.name.clone(), Arc::new(network));
@@ -213,9 +219,8 @@ impl Registry {
     }
 
     fn update_present(&self, inner: &mut Inner) {
-        let is_cluster = |name: &NetworkName| {
-            !inner.view.networks.get(name).is_some_and(|network| network.id.is_local())
-        };
+        let is_cluster =
+            |name: &NetworkName| !inner.view.networks.get(name).is_some_and(|network| network.id.is_local());
         let present: BTreeSet<_> = inner
             .local
             .values()
@@ -323,7 +328,9 @@ impl Registry {
 
     /// Sets an endpoint's phase. A loss of this by a power failure does no harm: its link is lost as well.
     pub(super) fn set_phase(&self, id: &EndpointId, phase: Phase) {
-        let Some(mut local) = self.local_endpoint(id).filter(|local| local.endpoint.phase != phase) else { return };
+        let Some(mut local) = self.local_endpoint(id).filter(|local| local.endpoint.phase != phase) else {
+            return;
+        };
         Arc::make_mut(&mut local.endpoint).phase = phase;
         local.since = now();
         self.ledger.write_behind(vec![LedgerWrite::put_json(Table::Endpoints, id.as_str(), &local)]);
@@ -413,14 +420,19 @@ impl Registry {
         for network in networks {
             let is_new = inner.view.networks.get(&network.name) != Some(&network);
             if is_new {
-                cache.push(LedgerWrite::put_json(Table::Cache, keys::network(&network.name), network.as_ref()));
+                cache.push(LedgerWrite::put_json(
+                    Table::Cache,
+                    keys::network(&network.name),
+                    network.as_ref(),
+                ));
             }
             self.set_network(&mut inner, network);
         }
         let gone: Vec<NetworkName> = match gone {
             Gone::These(names) => names,
             Gone::AllOthers => {
-                let is_gone = |network: &&Arc<Network>| !network.id.is_local() && !names.contains(&network.name);
+                let is_gone =
+                    |network: &&Arc<Network>| !network.id.is_local() && !names.contains(&network.name);
                 inner.view.networks.values().filter(is_gone).map(|network| network.name.clone()).collect()
             }
         };
@@ -452,7 +464,9 @@ impl Registry {
         }
         let gone = match gone {
             Gone::These(names) => names,
-            Gone::AllOthers => inner.view.nodes.keys().filter(|name| !names.contains(name)).cloned().collect(),
+            Gone::AllOthers => {
+                inner.view.nodes.keys().filter(|name| !names.contains(name)).cloned().collect()
+            }
         };
         for name in gone.into_iter().filter(|name| *name != self.node) {
             if inner.view.nodes.remove(&name).is_some() {

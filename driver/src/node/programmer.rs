@@ -26,16 +26,14 @@ use ofctl::client::openflow::{self, Connection, Events};
 use ofctl::client::ovsdb;
 use ofctl::flow::FlowKey;
 use ofctl::ovsdb::vswitch::VswitchTransaction;
-use ofctl::wire::{FlowMod, FragmentMode};
+use ofctl::wire::{FlowMod, FragmentMode, OfPort};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::link::{LinkOptions, Links};
 use super::switch;
-use crate::model::{
-    Dataplane, Endpoint, EndpointId, LinkName, Network, NetworkName, Node, NodeName,
-};
+use crate::model::{Dataplane, Endpoint, EndpointId, LinkName, Network, NetworkName, Node, NodeName};
 use crate::plan::ports::{PortKind, PortPlan};
 use crate::plan::tables::Generation;
 use crate::plan::{Facts, Planner};
@@ -108,6 +106,8 @@ pub struct State {
     pub openflow: Reachability,
     /// The generation of the flows.
     pub generation: Option<Generation>,
+    /// The OpenFlow numbers of this node's ports.
+    pub ofports: HashMap<LinkName, OfPort>,
     /// How many flows there should be.
     pub flows: usize,
     /// How many flows audits have had to mend since the start.
@@ -157,13 +157,15 @@ impl Programmer {
             dataplane: config.dataplane,
             openflow: waiting(),
             generation: None,
+            ofports: HashMap::new(),
             flows: 0,
             repaired: 0,
             refused: BTreeMap::new(),
             faults: BTreeMap::new(),
             port_faults: BTreeMap::new(),
         });
-        let programmer = Programmer { inbox: Arc::new(Mutex::new((PlanRevision(0), sender))), state: receiver };
+        let programmer =
+            Programmer { inbox: Arc::new(Mutex::new((PlanRevision(0), sender))), state: receiver };
         programmer.apply(initial);
         let task = Task {
             planner: Planner::new(facts),
@@ -352,8 +354,7 @@ impl Task {
         debug!(%error, "a round of programming failed");
         let is_switch = !matches!(error, RoundError::OpenFlow(_));
         self.state.send_modify(|state| {
-            let reachability =
-                if is_switch { &mut state.switch } else { &mut state.openflow };
+            let reachability = if is_switch { &mut state.switch } else { &mut state.openflow };
             if *reachability != Reachability::Down(reason.clone()) {
                 warn!(%error, "the switch cannot be programmed; trying again");
                 *reachability = Reachability::Down(reason);
@@ -404,9 +405,12 @@ impl Task {
             _ => true,
         };
         let mut transaction = self.transaction();
-        for spec in steps.add_ports.iter().filter(missing).flat_map(|port| {
-            switch::port_specs(port, &self.config.bridge)
-        }) {
+        for spec in steps
+            .add_ports
+            .iter()
+            .filter(missing)
+            .flat_map(|port| switch::port_specs(port, &self.config.bridge))
+        {
             transaction.add_port(spec);
         }
         if !transaction.is_empty() {
@@ -486,6 +490,7 @@ impl Task {
             state.dataplane = seen.dataplane;
             state.openflow = Reachability::Up;
             state.generation = generation;
+            state.ofports = seen.ofports;
             state.flows = flows;
             state.refused = refused;
             state.faults = faults;
@@ -536,8 +541,7 @@ impl Task {
         let subscription = client.subscribe();
         let node = self.planner.facts().node.clone();
         let seen = self.observe(&client);
-        let dataplane =
-            self.config.dataplane.or(seen.dataplane).unwrap_or_else(switch::likely_dataplane);
+        let dataplane = self.config.dataplane.or(seen.dataplane).unwrap_or_else(switch::likely_dataplane);
         let mut transaction = VswitchTransaction::new();
         transaction.ensure_bridge(switch::integration_bridge(&self.config.bridge, dataplane, node.as_str()));
         client.apply(transaction, self.deadline()).await?;
