@@ -76,19 +76,14 @@ impl Edge {
                 return http::json(status, &refused(&refusal));
             }
         };
-        let span = self.span(method);
-        self.call(method, &body).instrument(span).await
-    }
-
-    /// What a call's log lines have in common. The ids are filled in when they are known.
-    pub(super) fn span(&self, method: Method) -> tracing::Span {
-        tracing::info_span!(
+        let span = tracing::info_span!(
             "libnetwork",
             %method,
             request = self.requests.fetch_add(1, Ordering::Relaxed),
             network = tracing::field::Empty,
             endpoint = tracing::field::Empty,
-        )
+        );
+        self.call(method, &body).instrument(span).await
     }
 
     /// Answers one call whose body is read.

@@ -53,8 +53,8 @@ pub enum DockerError {
         source: io::Error,
     },
     /// The engine did not answer in time.
-    #[error("the Docker engine on {} did not answer {request} within {} s: try again; if that does not help, see dockerd's log",
-        socket.display(), deadline.as_secs())]
+    #[error("the Docker engine on {} did not answer {request} within {deadline:?}: try again; if that does not help, see dockerd's log",
+        socket.display())]
     Late {
         /// The socket's path.
         socket: PathBuf,

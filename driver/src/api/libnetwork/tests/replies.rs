@@ -1,7 +1,6 @@
 //! What comes back to dockerd, and what reaches the driver of a request that is in order.
 
 use serde_json::json;
-use tracing::Instrument;
 
 use super::*;
 
@@ -269,50 +268,5 @@ async fn pools_and_addresses() {
         ("x", AddressSpace::Other("x".into())),
     ] {
         assert_eq!(AddressSpace::from(name), space);
-    }
-}
-
-/// Where a test's log goes.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-#[tokio::test]
-async fn the_log_tells_calls_apart() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::DEBUG)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _logging = tracing::subscriber::set_default(subscriber);
-    let driver = Arc::new(Yes::default());
-    let edge = Edge::new(driver.clone());
-    let span = |method| edge.span(method);
-    let leave = least(Method::Leave).to_string();
-    edge.call(Method::Leave, leave.as_bytes()).instrument(span(Method::Leave)).await;
-    *driver.refusal.lock().unwrap() = Some(Refusal::new("tunnel down"));
-    edge.call(Method::Leave, leave.as_bytes()).instrument(span(Method::Leave)).await;
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    let lines: Vec<&str> = text.lines().collect();
-    let [answered, refused] = lines[..] else { panic!("{text}") };
-    for (line, wanted) in [
-        (answered, ["DEBUG", "method=NetworkDriver.Leave", "request=0", "answered micros="]),
-        (refused, ["WARN", "request=1", "refused micros=", "refusal=tunnel down"]),
-    ] {
-        for part in wanted.into_iter().chain(["network=\"a1ff532d0d87\"", "endpoint=\"466a53675492\""]) {
-            assert!(line.contains(part), "{line} lacks {part}");
-        }
     }
 }
