@@ -142,10 +142,9 @@ impl Edge {
                 done(driver.delete_network(request)).await
             }
             Method::CreateEndpoint => {
-                let request = parsed(method, body, CreateEndpoint::parse)?;
+                let (request, open) = parsed(method, body, CreateEndpoint::parse)?;
                 note(request.network.as_str(), request.endpoint.as_str());
-                let reply = driver.create_endpoint(request.clone()).await?;
-                Ok(reply.to_json(&request))
+                Ok(driver.create_endpoint(request).await?.to_json(open))
             }
             Method::DeleteEndpoint => done(driver.delete_endpoint(endpoint(method, body)?)).await,
             Method::EndpointOperInfo => {
