@@ -432,7 +432,7 @@ impl Driver for AgentDriver {
 
     async fn request_pool(&self, request: RequestPool) -> Result<RequestPoolReply, Refusal> {
         let wanted = crate::ipam::RequestPool {
-            address_space: request.address_space.to_string(),
+            address_space: request.address_space.as_str().to_owned(),
             pool: request.pool,
             sub_pool: request.sub_pool,
             options: request.options,

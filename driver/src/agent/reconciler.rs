@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::driver::AgentDriver;
 use super::registry::now;
 use crate::api::libnetwork::{AddressSpace, CreateNetwork, PoolData};
-use crate::model::{DockerNetworkId, Phase};
+use crate::model::DockerNetworkId;
 use crate::node::docker::{Docker, DockerError, DockerNetwork, DockerNetworkSpec, Ipam, IpamPool};
 use crate::reconcile::{DockerView, Finding, compare_with_docker};
 

@@ -5,11 +5,9 @@
 //! sees is therefore the order in which they happened here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ofctl::MacAddr;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
@@ -400,7 +398,7 @@ impl Registry {
         self.lock().alive.clone()
     }
 
-    /// The largest MTU that the underlay leaves to endpoints; `None` where nothing limits it, or nothing is known.
+    /// Reads what is known without a copy. Everything else waits meanwhile.
     pub(super) fn with_view<T>(&self, read: impl FnOnce(&View) -> T) -> T {
         read(&self.lock().view)
     }
@@ -465,7 +463,7 @@ impl Registry {
         let gone = match gone {
             Gone::These(names) => names,
             Gone::AllOthers => {
-                inner.view.nodes.keys().filter(|name| !names.contains(name)).cloned().collect()
+                inner.view.nodes.keys().filter(|name| !names.contains(*name)).cloned().collect()
             }
         };
         for name in gone.into_iter().filter(|name| *name != self.node) {
@@ -519,7 +517,7 @@ impl Registry {
         }
         let gone = match gone {
             Gone::These(ids) => ids,
-            Gone::AllOthers => of_network.keys().filter(|id| !listed.contains(id)).cloned().collect(),
+            Gone::AllOthers => of_network.keys().filter(|id| !listed.contains(*id)).cloned().collect(),
         };
         for id in gone {
             if of_network.get(&id).is_some_and(|endpoint| endpoint.node != self.node) {
@@ -573,22 +571,9 @@ impl Registry {
         }
     }
 
-    /// The endpoint of a network that has an address, on any node.
-    pub(super) fn holder(&self, network: &NetworkName, address: IpAddr) -> Option<Arc<Endpoint>> {
-        let inner = self.lock();
-        let mut of_network = inner.view.endpoints.get(network)?.values();
-        of_network.find(|endpoint| endpoint.has_address(address)).cloned()
-    }
-
     /// The largest MTU of a network's endpoints that the underlay carries.
     pub(super) fn largest_mtu(&self, facts: &crate::plan::Facts, network: &Network) -> Option<u16> {
         ports::largest_mtu(&self.lock().view, facts, network.encapsulation)
-    }
-
-    /// The MAC addresses in use in a network.
-    pub(super) fn macs(&self, network: &NetworkName) -> BTreeSet<MacAddr> {
-        let inner = self.lock();
-        inner.view.endpoints.get(network).into_iter().flat_map(BTreeMap::values).map(|e| e.mac).collect()
     }
 }
 

@@ -22,11 +22,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
-use ofctl::client::openflow::{self, Connection, Events};
+use ofctl::client::openflow::{self, Connection, Events, Notification};
 use ofctl::client::ovsdb;
 use ofctl::flow::FlowKey;
 use ofctl::ovsdb::vswitch::VswitchTransaction;
-use ofctl::wire::{FlowMod, FragmentMode, OfPort};
+use ofctl::session::Failure;
+use ofctl::wire::{FlowMod, FlowStatsRequest, FragmentMode, OfPort};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, info, warn};
@@ -587,7 +588,7 @@ impl Task {
             Connection::connect(openflow::Target::Unix(path), openflow::Options::default()).await?;
         // Fragments keep their ports out of the match: ovs-ofctl(8), set-frags.
         connection.set_config(FragmentMode::NxMatch, 128).await?;
-        let observed = connection.dump_flows(openflow::FlowStatsRequest::default()).await?;
+        let observed = connection.dump_flows(FlowStatsRequest::default()).await?;
         let (generation, mods) = reconcile::resync(self.planner.flows(), &observed);
         let sent = mods.len();
         self.send(&connection, mods).await?;
@@ -610,11 +611,14 @@ impl Task {
             }
             match connection.bundle(mods.clone()).await {
                 Ok(()) => return Ok(()),
-                Err(openflow::ClientError::Refused(refusals)) if !refusals.is_empty() => {
+                Err(openflow::ClientError::Failed { what, failure: Failure::Refused(refusals) })
+                    if !refusals.is_empty() =>
+                {
                     for refusal in refusals {
                         warn!(flow = refusal.offending, error = %refusal.error, "the switch refuses a flow");
                         let Some(flow_mod) = refusal.index.and_then(|index| mods.get(index)) else {
-                            return Err(openflow::ClientError::Refused(vec![refusal]).into());
+                            let failure = Failure::Refused(vec![refusal]);
+                            return Err(openflow::ClientError::Failed { what, failure }.into());
                         };
                         let reason = (refusal.offending.clone(), refusal.error.to_string());
                         self.refused.insert(flow_mod.key(), reason);
@@ -630,7 +634,7 @@ impl Task {
         let Some(programmed) = &mut self.openflow else { return Ok(()) };
         programmed.audited = Instant::now();
         let (connection, generation) = (programmed.connection.clone(), programmed.generation);
-        let observed = connection.dump_flows(openflow::FlowStatsRequest::default()).await?;
+        let observed = connection.dump_flows(FlowStatsRequest::default()).await?;
         let plan = self.planner.flows().filter(|flow| !self.refused.contains_key(&flow.key()));
         let (found, mods) = reconcile::audit(plan, &observed, generation);
         if found.is_empty() {
@@ -665,7 +669,13 @@ async fn changed(ovsdb: &mut Option<(ovsdb::Client, ovsdb::Subscription)>) -> Re
 /// Why the OpenFlow connection ended; pends for ever while it is there or there is none.
 async fn closed(openflow: &mut Option<Programmed>) -> String {
     match openflow {
-        Some(programmed) => programmed.events.closed().await.to_string(),
+        Some(programmed) => loop {
+            match programmed.events.next().await {
+                Some(Notification::Closed(reason)) => return reason.to_string(),
+                Some(_) => {}
+                None => std::future::pending().await,
+            }
+        },
         None => std::future::pending().await,
     }
 }

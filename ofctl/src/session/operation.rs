@@ -17,6 +17,8 @@ pub struct Refused {
     pub error: ErrorCode,
     /// What was refused, a flow as its text.
     pub offending: String,
+    /// Its place among the messages of the batch or bundle; none if it is not one of them.
+    pub index: Option<usize>,
 }
 
 /// Why a request, a batch or a bundle failed.
@@ -145,8 +147,12 @@ impl Operation {
         self.awaited = xid;
     }
 
+    fn index(&self, xid: Xid) -> Option<usize> {
+        usize::try_from(xid.0.checked_sub(self.first.0)?).ok()
+    }
+
     fn message(&self, xid: Xid) -> Option<&Message> {
-        self.messages.get(usize::try_from(xid.0.checked_sub(self.first.0)?).ok()?)
+        self.messages.get(self.index(xid)?)
     }
 
     /// The switch refused one of its messages.
@@ -187,7 +193,8 @@ impl Operation {
         if self.refused.len() < REFUSALS_KEPT {
             let offending =
                 self.message(xid).map_or_else(|| otherwise.to_owned(), |m| Offending(m).to_string());
-            self.refused.push(Refused { error: error.error, offending });
+            let index = self.index(xid).filter(|index| *index < self.messages.len());
+            self.refused.push(Refused { error: error.error, offending, index });
         }
     }
 

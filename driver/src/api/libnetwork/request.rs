@@ -403,6 +403,15 @@ impl AddressSpace {
     pub const LOCAL: &'static str = "sluice-local";
     /// The name of the global space.
     pub const GLOBAL: &'static str = "sluice-global";
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Local => Self::LOCAL,
+            Self::Global => Self::GLOBAL,
+            Self::Other(name) => name,
+        }
+    }
 }
 
 impl From<&str> for AddressSpace {
