@@ -161,3 +161,17 @@ fn the_field_table_agrees_with_what_was_recorded() {
         assert!(seen.contains(&wanted), "no vector has {wanted:?}");
     }
 }
+
+#[test]
+fn the_flows_of_a_pipeline_are_printed_as_ovs_prints_them() {
+    // The prototype gives some flows twice; the later replaces the earlier.
+    let by_key: std::collections::HashMap<_, _> = lines(include_str!("vectors/pipeline.flows"))
+        .map(|line| line.parse::<FlowEntry>().unwrap_or_else(|error| panic!("{line}: {error}")))
+        .map(|flow| (flow.key(), flow.to_string()))
+        .collect();
+    let mut flows: Vec<String> = by_key.into_values().collect();
+    flows.sort();
+    let dumped: Vec<&str> = lines(include_str!("vectors/pipeline.dumped")).collect();
+    assert!(dumped.len() > 100, "only {} flows", dumped.len());
+    assert_eq!(flows, dumped);
+}
