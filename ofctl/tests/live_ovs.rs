@@ -2,6 +2,7 @@
 //!
 //! Skipped, with the reason printed, where this is not root or Open vSwitch is not installed.
 #![cfg(feature = "client")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -353,4 +354,31 @@ async fn the_end_of_the_switch_is_told() {
     let target = Target::Unix(PathBuf::from(ovs.path("br0.mgmt")));
     let error = Connection::connect(target, Options::default()).await.unwrap_err();
     assert!(error.to_string().contains("is ovs-vswitchd running"), "{error}");
+}
+
+#[tokio::test]
+async fn actions_that_are_not_known_are_carried_through() {
+    let Some(ovs) = Ovs::start() else { return };
+    let (connection, _events) = ovs.connect().await;
+    ovs.ofctl("add-tlv-map", &["{class=0x0105,type=0x1,len=4}->tun_metadata0"]);
+    for text in [
+        "priority=3,ip actions=ct(commit,zone=OXM_OF_METADATA[32..47],nat(dst=10.1.0.13:80),exec(load:0x10->NXM_NX_CT_MARK[0..7]),table=30)",
+        "priority=4 actions=learn(table=42,idle_timeout=60,NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],load:NXM_OF_IN_PORT[]->NXM_NX_REG5[0..15])",
+        "priority=5,reg2=0x16 actions=conjunction(2,1/3),conjunction(3,1/3)",
+        "priority=6,tun_metadata0=0x7 actions=move:NXM_NX_TUN_METADATA0[0..31]->NXM_NX_REG3[],set_queue:3",
+        "priority=7 actions=move:NXM_NX_REG3[]->NXM_NX_TUN_METADATA0[0..31],output:1",
+    ] {
+        ovs.ofctl("add-flow", &[text]);
+    }
+    let there = ovs.dumped();
+    let observed = dump(&connection).await;
+    assert_eq!(observed.len(), 5);
+    let again = observed.iter().map(|stats| FlowMod::add(stats.entry.clone()));
+    connection.bundle([delete_all()].into_iter().chain(again).collect()).await.unwrap();
+    assert_eq!(ovs.dumped(), there);
+    let nothing = difference(observed.iter().map(|stats| &stats.entry), &dump(&connection).await);
+    assert!(nothing.is_empty(), "{nothing:?}");
+    // The planner's way to write such a move comes back as it was written.
+    let identity = Action::RegMove { src: Field::Reg3.whole(), dst: Field::TunMetadata0.bits(0..32) };
+    assert!(observed.iter().any(|stats| stats.entry.instructions.apply.contains(&identity)), "{observed:?}");
 }

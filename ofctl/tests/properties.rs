@@ -1,4 +1,5 @@
 //! Properties that hold for whatever flows, tables and bytes there are.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

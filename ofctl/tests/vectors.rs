@@ -1,4 +1,5 @@
 //! Against bytes and text that ovs-ofctl and Open vSwitch made; `vectors/*` say how each was made.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use ofctl::flow::FlowEntry;
 use ofctl::wire::{
