@@ -10,9 +10,13 @@
 //! - [`ovsdb`]: the OVSDB protocol of RFC 7047, with a local replica. Pure.
 //! - `client`: the only place with sockets (feature `client`).
 
+#[cfg(feature = "client")]
+pub mod client;
 pub mod flow;
 pub mod mac;
+pub mod session;
 pub mod sim;
 pub mod table;
+pub mod text;
 pub mod wire;
 pub use mac::MacAddr;

@@ -6,7 +6,8 @@ use ofctl::MacAddr;
 use ofctl::flow::FlowEntry;
 use ofctl::sim::{Frame, Switch, Tunnel};
 use ofctl::wire::{
-    Action, Bucket, Cookie, Field, FieldValue, GroupId, GroupType, Instructions, Match, OfPort, SubField, TableId,
+    Action, Bucket, Cookie, Field, FieldValue, GroupId, GroupType, Instructions, Match, OfPort, SubField,
+    TableId,
 };
 
 use crate::ovs::{PORTS, TUNNEL_PORT};
@@ -43,11 +44,59 @@ pub(crate) const GROUPS: u32 = 3;
 const FIELDS: &[Field] = {
     use Field::*;
     &[
-        InPort, EthSrc, EthDst, EthType, VlanVid, VlanPcp, VlanTci, Ipv4Src, Ipv4Dst, Ipv6Src, Ipv6Dst, Ipv6Label,
-        IpFrag, IpDscp, IpEcn, IpTtl, IpProto, TcpSrc, TcpDst, TcpFlags, UdpSrc, UdpDst, SctpSrc, SctpDst, Icmpv4Type,
-        Icmpv4Code, Icmpv6Type, Icmpv6Code, NdTarget, NdReserved, NdOptionsType, NdSll, NdTll, ArpOp, ArpSpa, ArpTpa,
-        ArpSha, ArpTha, TunnelId, TunSrc, TunDst, Reg0, Reg1, Reg2, Reg15, XReg0, XReg1, XxReg0, XxReg3, Metadata,
-        PktMark, IpTos, InPort16,
+        InPort,
+        EthSrc,
+        EthDst,
+        EthType,
+        VlanVid,
+        VlanPcp,
+        VlanTci,
+        Ipv4Src,
+        Ipv4Dst,
+        Ipv6Src,
+        Ipv6Dst,
+        Ipv6Label,
+        IpFrag,
+        IpDscp,
+        IpEcn,
+        IpTtl,
+        IpProto,
+        TcpSrc,
+        TcpDst,
+        TcpFlags,
+        UdpSrc,
+        UdpDst,
+        SctpSrc,
+        SctpDst,
+        Icmpv4Type,
+        Icmpv4Code,
+        Icmpv6Type,
+        Icmpv6Code,
+        NdTarget,
+        NdReserved,
+        NdOptionsType,
+        NdSll,
+        NdTll,
+        ArpOp,
+        ArpSpa,
+        ArpTpa,
+        ArpSha,
+        ArpTha,
+        TunnelId,
+        TunSrc,
+        TunDst,
+        Reg0,
+        Reg1,
+        Reg2,
+        Reg15,
+        XReg0,
+        XReg1,
+        XxReg0,
+        XxReg3,
+        Metadata,
+        PktMark,
+        IpTos,
+        InPort16,
     ]
 };
 
@@ -124,9 +173,8 @@ fn base(random: &mut Random) -> Match {
     let v4 = random.chance(50);
     let any_ip = if v4 { 0x0800 } else { 0x86dd };
     let protocol = |number: u8, version| ip(Match::new(), version).with(Field::IpProto, number);
-    let neighbour = |kind: u8| {
-        protocol(58, 0x86dd).with(Field::Icmpv6Type, kind).with(Field::Icmpv6Code, 0u8)
-    };
+    let neighbour =
+        |kind: u8| protocol(58, 0x86dd).with(Field::Icmpv6Type, kind).with(Field::Icmpv6Code, 0u8);
     let matching = match random.below(12) {
         0 | 1 => all,
         2 => ip(all, 0x0806),
@@ -213,11 +261,16 @@ fn action(random: &mut Random, table: u8) -> Action {
         13 => Action::DecTtl,
         14 => {
             // Now and then to an earlier table, so that limits are met too.
-            let table = if random.chance(4) { table } else { (table + 1 + random.below(2) as u8).min(TABLES) };
+            let table =
+                if random.chance(4) { table } else { (table + 1 + random.below(2) as u8).min(TABLES) };
             Action::ResubmitTable { table: TableId(table) }
         }
         15 => Action::ResubmitPort { port: random.below(5) as u16, table: TableId((table + 1).min(TABLES)) },
-        16 => Action::OutputReg(random.pick(&[Field::Reg0.whole(), Field::Reg1.bits(0..2), Field::Reg2.whole()])),
+        16 => Action::OutputReg(random.pick(&[
+            Field::Reg0.whole(),
+            Field::Reg1.bits(0..2),
+            Field::Reg2.whole(),
+        ])),
         17 => Action::StackPush(part(random, 128)),
         18 => Action::StackPop(part(random, 128)),
         _ => Action::Group(GroupId(random.below(GROUPS as usize) as u32 + 1)),
@@ -260,7 +313,8 @@ impl Scenario {
             let kind = random.pick(&[GroupType::All, GroupType::Indirect]);
             let buckets = if kind == GroupType::All { 1 + random.below(3) } else { 1 };
             let bucket = |_| {
-                let mut actions: Vec<Action> = (0..random.below(3)).map(|_| write_to_registers(random)).collect();
+                let mut actions: Vec<Action> =
+                    (0..random.below(3)).map(|_| write_to_registers(random)).collect();
                 actions.push(match random.below(4) {
                     0 => Action::ResubmitTable { table: TableId(TABLES) },
                     _ => output(random),
@@ -319,7 +373,8 @@ fn flow(random: &mut Random, table: u8, priority: u16) -> FlowEntry {
         flow = flow.matching(matching.clone()).apply(apply);
         if random.chance(20) {
             for _ in 0..1 + random.below(3) {
-                let draw = |random: &mut Random| if random.chance(50) { output(random) } else { write(random) };
+                let draw =
+                    |random: &mut Random| if random.chance(50) { output(random) } else { write(random) };
                 let action = entry_with(random, &matching, draw);
                 flow.instructions.write.push(action);
             }
@@ -362,7 +417,8 @@ pub(crate) fn frame(random: &mut Random) -> Vec<u8> {
         1 => frame = Frame::neighbour_solicitation(src, ipv6(random), ipv6(random)),
         2 => {
             let flags = random.pick(&[0, 0x60, 0xe0]);
-            frame = Frame::neighbour_advertisement((src, ipv6(random)), (dst, ipv6(random)), flags, ipv6(random));
+            frame =
+                Frame::neighbour_advertisement((src, ipv6(random)), (dst, ipv6(random)), flags, ipv6(random));
         }
         3 => {
             let option = random.pick(&[None, Some((1, src)), Some((2, src)), Some((14, src))]);

@@ -74,7 +74,8 @@ fn traced_effects(trace: &str, ports: &[(u32, u32)]) -> Vec<Effect> {
                 None => {}
             }
         } else if let Some(set) = action.strip_prefix("set(tunnel(") {
-            let id = between(set, "tun_id=0x", &[',', ')']).map_or(0, |id| u64::from_str_radix(id, 16).unwrap());
+            let id =
+                between(set, "tun_id=0x", &[',', ')']).map_or(0, |id| u64::from_str_radix(id, 16).unwrap());
             tunnel = Some((id, between(set, "dst=", &[',', ')']).unwrap_or("0.0.0.0").to_owned()));
         } else if let Some(reason) = between(action, "controller(reason=", &[',', ')']) {
             let reason = reason.parse().unwrap();
@@ -82,7 +83,8 @@ fn traced_effects(trace: &str, ports: &[(u32, u32)]) -> Vec<Effect> {
             effects.push(Effect::Controller(if matches!(reason, 3 | 4) { 1 } else { reason }));
         } else {
             assert!(
-                action == "drop" || ["set(", "push_vlan(", "pop_vlan"].iter().any(|known| action.starts_with(known)),
+                action == "drop"
+                    || ["set(", "push_vlan(", "pop_vlan"].iter().any(|known| action.starts_with(known)),
                 "the test does not know {action}"
             );
         }
@@ -138,7 +140,13 @@ struct Judge {
 }
 
 impl Judge {
-    fn compare(&mut self, switch: &Switch, in_port: u32, tunnel: Option<Tunnel>, frame: &[u8]) -> Result<(), String> {
+    fn compare(
+        &mut self,
+        switch: &Switch,
+        in_port: u32,
+        tunnel: Option<Tunnel>,
+        frame: &[u8],
+    ) -> Result<(), String> {
         let verdict = switch.run(OfPort(in_port), tunnel, frame);
         let mut flow = format!("in_port={in_port}");
         if let Some(Tunnel { id, src, dst }) = tunnel {
@@ -151,7 +159,9 @@ impl Judge {
             .partition(|effect| matches!(effect, Effect::Output(..)));
         let (ours, our_controller) = simulated_effects(&verdict);
         if ours != theirs || our_controller != their_controller {
-            return Err(fail(format!("they {theirs:?} {their_controller:?}, we {ours:?} {our_controller:?}")));
+            return Err(fail(format!(
+                "they {theirs:?} {their_controller:?}, we {ours:?} {our_controller:?}"
+            )));
         }
         let failed = trace.contains("Translation failed");
         if failed != verdict.error.is_some() {
@@ -218,7 +228,11 @@ fn random_packets_fare_as_in_open_vswitch() {
     }
     let Judge { pairs, outputs, frames, .. } = judge;
     eprintln!("{pairs} pairs agree, with {outputs} outputs and {frames} frames compared byte by byte");
-    let first: String = differences.iter().take(setting("SLUICE_SIM_SHOW", 3) as usize).map(|text| format!("\n======== {text}")).collect();
+    let first: String = differences
+        .iter()
+        .take(setting("SLUICE_SIM_SHOW", 3) as usize)
+        .map(|text| format!("\n======== {text}"))
+        .collect();
     assert!(differences.is_empty(), "{} pairs differ; the first:{first}", differences.len());
     // A comparison of drops alone would show nothing.
     assert!(outputs > pairs / 4, "only {outputs} outputs in {pairs} pairs");

@@ -53,7 +53,11 @@ impl Ovs {
         let remote = format!("--remote=punix:{}", text(&socket));
         ovs.daemon("ovsdb-server", &[&text(&database), &remote], "ovsdb.ctl");
         ovs.wait_for(&socket);
-        ovs.daemon("ovs-vswitchd", &[&format!("unix:{}", text(&socket)), "--enable-dummy=override"], "vswitchd.ctl");
+        ovs.daemon(
+            "ovs-vswitchd",
+            &[&format!("unix:{}", text(&socket)), "--enable-dummy=override"],
+            "vswitchd.ctl",
+        );
         ovs.vsctl("-- init -- add-br br0 -- set bridge br0 datapath_type=dummy fail_mode=secure");
         for port in 1..=PORTS {
             let capture = text(&ovs.capture(port));
@@ -160,8 +164,12 @@ impl Ovs {
     /// OpenFlow port by datapath port.
     pub(crate) fn datapath_ports(&self) -> Vec<(u32, u32)> {
         let shown = self.appctl("dpif/show", &[]);
-        let pairs = shown.lines().filter_map(|line| line.split_whitespace().nth(1)?.trim_end_matches(':').split_once('/'));
-        pairs.filter_map(|(openflow, datapath)| Some((datapath.parse().ok()?, openflow.parse().ok()?))).collect()
+        let pairs = shown
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(1)?.trim_end_matches(':').split_once('/'));
+        pairs
+            .filter_map(|(openflow, datapath)| Some((datapath.parse().ok()?, openflow.parse().ok()?)))
+            .collect()
     }
 
     /// Lets a frame in by a dummy port.
@@ -174,7 +182,8 @@ impl Ovs {
         let start = Instant::now();
         loop {
             let sent: Vec<_> = (1..=PORTS).flat_map(|port| self.sent_by(port)).collect();
-            let patience = if sent.len() < wanted { Duration::from_secs(2) } else { Duration::from_millis(3) };
+            let patience =
+                if sent.len() < wanted { Duration::from_secs(2) } else { Duration::from_millis(3) };
             if sent.len() > wanted || start.elapsed() > patience {
                 for (port, frame) in &sent {
                     self.seen[*port as usize - 1] += 16 + frame.len();
