@@ -127,12 +127,10 @@ fn known_fields(matching: &Match) -> Key {
     for condition in matching {
         // A priority is no proof of a tag, though writing one makes one.
         let exact = condition.is_exact() && condition.field != Field::VlanPcp;
-        if exact || condition.field == Field::VlanVid {
+        if exact || matches!(condition.field, Field::VlanVid | Field::IpFrag) {
             key.set(condition.field, condition.value.to_u128());
         }
     }
-    // Fragments are not excluded by a match on ports.
-    key.set(Field::IpFrag, 0);
     key
 }
 
@@ -157,8 +155,14 @@ fn check_action(action: &Action, known: &mut Key) -> Result<(), Refusal> {
         }
         Ok(())
     };
-    let holds = |field: Field, value: u128, bits: u128| {
-        if value & !bits != 0 || (field == Field::ArpOp && value > 0xff) {
+    let holds = |field: Field, value: u128, bits: u128, whole: bool| {
+        let refused = match field {
+            Field::ArpOp => value > 0xff,
+            // OFPVID_PRESENT must be set: a tag cannot be taken away by writing it.
+            Field::VlanVid => whole && value & 0x1000 == 0,
+            _ => false,
+        };
+        if value & !bits != 0 || refused {
             return Err(Refusal::Value { field, value });
         }
         Ok(())
@@ -169,7 +173,7 @@ fn check_action(action: &Action, known: &mut Key) -> Result<(), Refusal> {
         Action::SetField(field, value) => {
             writable(field.whole(), known)?;
             tagged(*field, known)?;
-            holds(*field, value.to_u128(), field.exact_mask().to_u128())?;
+            holds(*field, value.to_u128(), field.exact_mask().to_u128(), true)?;
             if *field == Field::VlanTci {
                 known.set(*field, value.to_u128());
             }
@@ -178,7 +182,7 @@ fn check_action(action: &Action, known: &mut Key) -> Result<(), Refusal> {
         Action::RegLoad { dst, value } => {
             writable(*dst, known)?;
             tagged(dst.field, known)?;
-            holds(dst.field, (*value).into(), super::key::ones(dst.n_bits))?;
+            holds(dst.field, (*value).into(), super::key::ones(dst.n_bits), false)?;
             if dst.field == Field::VlanTci {
                 known.set_bits(*dst, (*value).into());
             }

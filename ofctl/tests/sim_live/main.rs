@@ -137,6 +137,8 @@ struct Judge {
     pairs: usize,
     outputs: usize,
     frames: usize,
+    /// Pairs whose frames are not compared.
+    skipped: usize,
 }
 
 impl Judge {
@@ -167,11 +169,24 @@ impl Judge {
         if failed != verdict.error.is_some() {
             return Err(fail(format!("translation failed: {failed}, simulated {:?}", verdict.error)));
         }
-        compare_final_flow(&trace, &verdict).map_err(fail)?;
+        if !failed {
+            compare_final_flow(&trace, &verdict).map_err(fail)?;
+        }
         self.pairs += 1;
         self.outputs += ours.len();
         if tunnel.is_none() && in_port != 0 {
-            self.compare_frames(&verdict, in_port, frame).map_err(fail)?;
+            // Where a frame with two tags takes Open vSwitch's slow path, its datapath looks for IP behind the
+            // first, and writes into the wrong bytes.
+            let slow = trace.contains("slow path") || trace.contains("userspace(");
+            let two_tags = |frame: &[u8]| {
+                let tag = |at: usize| matches!(frame[at..at + 2], [0x81, 0x00] | [0x88, 0xa8]);
+                tag(12) && tag(16)
+            };
+            if slow && verdict.outputs.iter().any(|output| two_tags(&output.frame)) {
+                self.skipped += 1;
+            } else {
+                self.compare_frames(&verdict, in_port, frame).map_err(fail)?;
+            }
         }
         Ok(())
     }
@@ -200,7 +215,7 @@ fn random_packets_fare_as_in_open_vswitch() {
     let Some(ovs) = live() else { return };
     let (seed, rounds) = (setting("SLUICE_SIM_SEED", 1), setting("SLUICE_SIM_ROUNDS", 30));
     let ports = ovs.datapath_ports();
-    let mut judge = Judge { ovs, ports, pairs: 0, outputs: 0, frames: 0 };
+    let mut judge = Judge { ovs, ports, pairs: 0, outputs: 0, frames: 0, skipped: 0 };
     let mut differences = Vec::new();
     for round in 0..rounds {
         let mut random = Random(seed << 32 | round);
@@ -226,8 +241,9 @@ fn random_packets_fare_as_in_open_vswitch() {
             }
         }
     }
-    let Judge { pairs, outputs, frames, .. } = judge;
-    eprintln!("{pairs} pairs agree, with {outputs} outputs and {frames} frames compared byte by byte");
+    let Judge { pairs, outputs, frames, skipped, .. } = judge;
+    eprintln!("{pairs} pairs agree, with {outputs} outputs and {frames} frames compared byte by byte; \
+         frames of {skipped} pairs not compared");
     let first: String = differences
         .iter()
         .take(setting("SLUICE_SIM_SHOW", 3) as usize)

@@ -55,7 +55,7 @@ impl Ovs {
         ovs.wait_for(&socket);
         ovs.daemon(
             "ovs-vswitchd",
-            &[&format!("unix:{}", text(&socket)), "--enable-dummy=override"],
+            &[&format!("unix:{}", text(&socket)), "--enable-dummy", "--disable-system"],
             "vswitchd.ctl",
         );
         ovs.vsctl("-- init -- add-br br0 -- set bridge br0 datapath_type=dummy fail_mode=secure");
