@@ -1,0 +1,11 @@
+//! Live tests: real Open vSwitch, etcd and dockerd in network namespaces of the test's own.
+//!
+//! They need root and Debian's packages; where something is missing they are skipped with the reason, or fail
+//! when SLUICE_REQUIRE_LIVE is set.
+
+#![cfg(feature = "agent")]
+
+#[path = "../lab/mod.rs"]
+mod lab;
+
+mod itself;
