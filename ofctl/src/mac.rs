@@ -46,7 +46,9 @@ impl fmt::Debug for MacAddr {
 
 /// The text is not six colon-separated pairs of hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not a MAC address: six pairs of hex digits with colons are wanted, as in 02:00:0a:05:00:07")]
+#[error(
+    "'{0}' is not a MAC address: six pairs of hex digits with colons are wanted, as in 02:00:0a:05:00:07"
+)]
 pub struct MacAddrParseError(String);
 
 impl FromStr for MacAddr {
@@ -95,7 +97,14 @@ mod tests {
 
     #[test]
     fn wrong_text_is_refused() {
-        for text in ["", "02:00:0a:05:00", "02:00:0a:05:00:07:08", "02:00:0a:05:00:zz", "0200.0a05.0007", "+2:0:0:0:0:0"] {
+        for text in [
+            "",
+            "02:00:0a:05:00",
+            "02:00:0a:05:00:07:08",
+            "02:00:0a:05:00:zz",
+            "0200.0a05.0007",
+            "+2:0:0:0:0:0",
+        ] {
             assert!(text.parse::<MacAddr>().is_err(), "{text:?} was taken");
         }
     }

@@ -1,0 +1,25 @@
+//! What there is: networks, nodes and endpoints, as they are kept in the store.
+//!
+//! Values parse into these types once, at the edge, and are valid from then on. Every object keeps the fields
+//! that it does not know, so that an older agent does not erase what a newer one wrote.
+
+mod encapsulation;
+mod endpoint;
+mod ids;
+mod network;
+mod node;
+mod options;
+mod subnet;
+
+pub use encapsulation::{Encapsulation, EncapsulationParseError};
+pub use endpoint::{Endpoint, Phase, mac_for};
+pub use ids::{
+    DockerNetworkId, EndpointId, IdError, LinkName, NetworkId, NetworkName, NodeName, VlanId, Vni,
+};
+pub use network::{Disagreement, Network, NetworkSpec, Origin, SpecError};
+pub use node::{Dataplane, Node};
+pub use options::{External, NetworkOptions, OptionError};
+pub use subnet::{Subnet, SubnetError};
+
+/// Fields of a stored object that this version does not know, kept as they came.
+pub type UnknownFields = serde_json::Map<String, serde_json::Value>;

@@ -1,0 +1,3 @@
+//! The clients: the only modules with sockets.
+
+pub mod ovsdb;
