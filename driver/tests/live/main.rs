@@ -8,4 +8,10 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod docker;
+mod examples;
+mod isolation;
 mod itself;
+mod networks;
+mod pace;
+mod restarts;
