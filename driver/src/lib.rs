@@ -19,7 +19,10 @@
 pub mod ipam;
 pub mod model;
 pub mod plan;
+pub mod reconcile;
 
+#[cfg(feature = "agent")]
+pub mod agent;
 #[cfg(feature = "agent")]
 pub mod api;
 #[cfg(feature = "agent")]

@@ -4,6 +4,8 @@
 //! takes; only the calls whose body dockerd lost are refused. See `recordings/README.md` for the files.
 
 #![cfg(feature = "agent")]
+// Clippy takes the functions that the tests share for production code.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};

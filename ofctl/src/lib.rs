@@ -16,6 +16,7 @@ pub mod client;
 pub mod flow;
 pub mod mac;
 pub mod ovsdb;
+pub mod session;
 pub mod sim;
 pub mod table;
 pub mod text;

@@ -246,6 +246,27 @@ fn concurrent_ports_go_together_and_have_numbers() {
     });
 }
 
+/// What one caller pays, one port after another; the bound is far off so that a busy machine keeps it.
+#[test]
+fn one_port_takes_milliseconds() {
+    let Some(switch) = Switch::start("one_port_takes_milliseconds") else { return };
+    for pair in 0..20 {
+        switch.veth(&format!("va{pair}"), &format!("vb{pair}"));
+    }
+    runtime().block_on(async {
+        let client = switch.client_with_bridge().await;
+        let mut times = Vec::new();
+        for name in (0..20).flat_map(|pair| [format!("va{pair}"), format!("vb{pair}")]) {
+            let began = Instant::now();
+            client.apply(device(&name), soon()).await.unwrap().ofport(&name).unwrap();
+            times.push(began.elapsed());
+        }
+        times.sort();
+        println!("one port at a time: median {:?}, slowest {:?} of {}", times[20], times[39], times.len());
+        assert!(times[20] < Duration::from_millis(250), "{times:?}");
+    });
+}
+
 #[test]
 fn a_bridge_and_its_ports_are_as_planned() {
     let Some(switch) = Switch::start("a_bridge_and_its_ports_are_as_planned") else { return };

@@ -17,13 +17,14 @@ use super::registry::{DockerNetwork, LocalEndpoint, Registry, Taken, now};
 use crate::api::libnetwork as edge;
 use crate::api::libnetwork::{
     CreateEndpoint, CreateEndpointReply, CreateNetwork, Driver, EndpointRef, Join, JoinReply, NetworkRef,
-    OperationalInfo, PoolData, ProgramExternal, Refusal, ReleaseAddress, ReleasePool, RequestAddress, RequestPool,
-    RequestPoolReply,
+    OperationalInfo, PoolData, ProgramExternal, Refusal, ReleaseAddress, ReleasePool, RequestAddress,
+    RequestPool, RequestPoolReply,
 };
 use crate::ipam::{Ipam, IpamError};
 use crate::model::{
-    Disagreement, DockerNetworkId, Encapsulation, Endpoint, EndpointId, External, Network, NetworkName, NetworkOptions,
-    NetworkSpec, OptionError, Origin, Phase, SpecError, Subnet, SubnetError, UnknownFields, mac_for,
+    Disagreement, DockerNetworkId, Encapsulation, Endpoint, EndpointId, External, Network, NetworkName,
+    NetworkOptions, NetworkSpec, OptionError, Origin, Phase, SpecError, Subnet, SubnetError, UnknownFields,
+    mac_for,
 };
 use crate::node::programmer::NotProgrammed;
 use crate::plan::Facts;
@@ -108,7 +109,7 @@ pub(super) enum CallError {
 pub(super) struct AgentDriver {
     pub registry: Registry,
     pub store: Arc<dyn Store>,
-    pub ipam: Ipam,
+    pub ipam: Arc<Ipam>,
     pub facts: tokio::sync::watch::Receiver<Facts>,
     pub default_encapsulation: Encapsulation,
     pub patience: Duration,
@@ -166,7 +167,9 @@ impl AgentDriver {
                 self.origin(),
             )?)?,
         }
-        match create_or_agree(&self.store, name, spec, self.default_encapsulation, self.origin()).await {
+        match create_or_agree(self.store.as_ref(), name, spec, self.default_encapsulation, self.origin())
+            .await
+        {
             Ok(network) => Ok(network),
             Err(NetworkError::Store(error)) if error.is_transient() => match self.registry.network(name) {
                 // A known network can be used while the store is away.
@@ -195,7 +198,8 @@ impl AgentDriver {
         }
         spec.encapsulation = Some(Encapsulation::Local);
         let short: String = id.as_str().chars().take(12).collect();
-        let name = format!("{LOCAL_PREFIX}{short}").parse().expect("the prefix and twelve alphanumerics are a name");
+        let name =
+            format!("{LOCAL_PREFIX}{short}").parse().expect("the prefix and twelve alphanumerics are a name");
         let number = self.registry.free_local_id().ok_or(CallError::NoLocalId)?;
         Ok(Network::new(name, number, spec, Encapsulation::Local, self.origin())?)
     }
@@ -222,6 +226,11 @@ impl AgentDriver {
             own_ipam: request.ipv4.iter().chain(&request.ipv6).any(is_ours),
             since: now(),
         };
+        if network.id.is_local() {
+            for subnet in &network.subnets {
+                self.ipam.settle_local(subnet).await?;
+            }
+        }
         info!(network = %network.name, id = %network.id, encap = %network.encapsulation, "network");
         self.registry.add_docker_network(docker, Arc::new(network)).await?;
         Ok(())
@@ -289,12 +298,15 @@ impl AgentDriver {
 
     fn check_address(&self, network: &Network, address: IpAddr) -> Result<(), CallError> {
         let Some(subnet) = network.subnet_of(address) else {
-            let subnets: Vec<String> = network.subnets.iter().map(|subnet| subnet.prefix.to_string()).collect();
+            let subnets: Vec<String> =
+                network.subnets.iter().map(|subnet| subnet.prefix.to_string()).collect();
             let (network, subnets) = (network.name.clone(), subnets.join(", "));
             return Err(CallError::OutsideSubnets { address, network, subnets });
         };
         match subnet.reservation(address) {
-            Some(reservation) => Err(CallError::Reserved { address, reservation, network: network.name.clone() }),
+            Some(reservation) => {
+                Err(CallError::Reserved { address, reservation, network: network.name.clone() })
+            }
             None => Ok(()),
         }
     }
@@ -325,8 +337,12 @@ impl AgentDriver {
     }
 
     async fn give_up_addresses(&self, endpoint: &Endpoint) {
-        if let Err(error) = self.ipam.unbind(&endpoint.id).await {
-            warn!(endpoint = %endpoint.id, %error, "addresses could not be given up; they will be collected");
+        let is_local = self.registry.network(&endpoint.network).is_some_and(|network| network.id.is_local());
+        let network = (!is_local).then_some(&endpoint.network);
+        for address in endpoint.addresses.iter().map(IpNet::addr) {
+            if let Err(error) = self.ipam.unbind(network, address, &endpoint.id).await {
+                warn!(endpoint = %endpoint.id, %error, "an address could not be given up; it will be collected");
+            }
         }
     }
 
@@ -365,7 +381,12 @@ impl AgentDriver {
         for local in self.registry.local_endpoints().iter().filter(|local| local.docker_network == *id) {
             self.drop_endpoint(&local.endpoint.id).await?;
         }
-        Ok(self.registry.remove_docker_network(id).await?)
+        let docker = self.registry.docker_network(id);
+        self.registry.remove_docker_network(id).await?;
+        for subnet in docker.and_then(|docker| docker.local).into_iter().flat_map(|network| network.subnets) {
+            self.ipam.forget_local(subnet.prefix).await?;
+        }
+        Ok(())
     }
 }
 
@@ -411,7 +432,7 @@ impl Driver for AgentDriver {
 
     async fn request_pool(&self, request: RequestPool) -> Result<RequestPoolReply, Refusal> {
         let wanted = crate::ipam::RequestPool {
-            address_space: request.address_space,
+            address_space: request.address_space.as_str().to_owned(),
             pool: request.pool,
             sub_pool: request.sub_pool,
             options: request.options,

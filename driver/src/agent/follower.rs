@@ -17,6 +17,8 @@ use crate::store::{Entry, MirrorEvent, Store, StoreError, keys};
 pub(super) struct StoreHealth {
     /// Why it does not answer, and since when in seconds; `None`: it answers.
     pub away: Option<(StoreError, u64)>,
+    /// Since when it has answered, in seconds.
+    pub since: u64,
     /// Counts how often the store came back: what was published may be gone.
     pub returns: u64,
     /// Whether the cluster's networks and nodes were heard at least once.
@@ -31,7 +33,11 @@ trait Followed: Send + 'static {
     fn offline(&mut self) {}
 }
 
-async fn mirror(mut events: mpsc::Receiver<MirrorEvent>, mut followed: impl Followed, health: watch::Sender<StoreHealth>) {
+async fn mirror(
+    mut events: mpsc::Receiver<MirrorEvent>,
+    mut followed: impl Followed,
+    health: watch::Sender<StoreHealth>,
+) {
     let value = |entry: Entry| (entry.key, entry.value);
     while let Some(event) = events.recv().await {
         match event {
@@ -73,6 +79,7 @@ fn came_back(health: &watch::Sender<StoreHealth>) {
         if was_away {
             debug!("the store answers");
             health.heard = true;
+            health.since = now();
             health.returns += 1;
         }
         was_away

@@ -40,6 +40,8 @@ use self::publisher::Publisher;
 use self::reconciler::Reconciler;
 use self::registry::{Registry, Restored};
 use self::surroundings::{KnownNetworks, Routes};
+use crate::api;
+use crate::api::admin::{StoreBackend, StoreSettings};
 use crate::api::http::{self, BindError};
 use crate::api::libnetwork::Edge;
 use crate::config::{AgentConfig, DatapathChoice, StoreConfig};
@@ -108,7 +110,10 @@ fn open_store(config: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
 /// # Errors
 /// The agent cannot start. What can be missing for a while (the store, Open vSwitch, Docker, the underlay's address)
 /// is not among the reasons: it is waited for, and `sluice status` tells of it.
-pub async fn run(config: AgentConfig, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
+pub async fn run(
+    config: AgentConfig,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), StartError> {
     let started = Instant::now();
     for warning in &config.warnings {
         warn!("{warning}");
@@ -201,23 +206,36 @@ pub async fn run(config: AgentConfig, stop: impl Future<Output = ()> + Send + 's
     let (publishing, publish_problem) = watch::channel(None);
     tokio::spawn(follower::run(registry.clone(), store.clone(), health));
     tokio::spawn(
-        Publisher::new(registry.clone(), store.clone(), node_receiver, health_receiver.clone(), publishing).run(),
+        Publisher::new(registry.clone(), store.clone(), node_receiver, health_receiver.clone(), publishing)
+            .run(),
     );
     tokio::spawn(ipam.clone().run());
     let docker = config.docker_socket.as_ref().map(Docker::new);
     let reconciler = Reconciler::new(driver.clone(), docker, config.reconcile_interval, config.docker_sync);
     let docker_state = reconciler.state();
     tokio::spawn(reconciler.run());
+    let settings = StoreSettings {
+        node: config.node.clone(),
+        default_encapsulation: config.default_encapsulation,
+        default_pools: config.default_pools.clone(),
+    };
     let backend = AdminBackend {
         driver,
+        cluster: StoreBackend::new(store.clone(), settings),
+        store_kind: match config.store {
+            StoreConfig::Embedded(_) => "embedded",
+            StoreConfig::Etcd(_) => "etcd",
+        },
+        bridge: config.bridge.clone(),
         started,
+        started_at: registry::now(),
+        links: links.clone(),
         health: health_receiver,
         publish_problem,
         underlay_problem,
         docker: docker_state,
-        program_links: links.clone(),
     };
-    let admin = admin::serve(admin, backend, until_stopped(), STOP_PATIENCE);
+    let admin = tokio::spawn(api::admin::serve(admin, Arc::new(backend), until_stopped()));
 
     let mut switch = programmer.follow();
     let watching = async {

@@ -138,7 +138,8 @@ impl Publisher {
                     let other = serde_json::from_slice::<Node>(&entry.value).ok();
                     if let Some(other) = other.filter(|other| other.installation != node.installation) {
                         if self.store.get(&keys::alive(&node.name)).await?.is_some() {
-                            let underlay = other.underlay.map_or("none".to_owned(), |address| address.to_string());
+                            let underlay =
+                                other.underlay.map_or("none".to_owned(), |address| address.to_string());
                             return Err(NameTaken { name: node.name.to_string(), underlay }.into());
                         }
                         info!(node = %node.name, "this host was installed anew; its name is taken over");
@@ -153,7 +154,9 @@ impl Publisher {
         }
         let mut ours = BTreeMap::from([(key, value)]);
         for entry in self.store.list(keys::ENDPOINTS).await? {
-            if serde_json::from_slice::<Endpoint>(&entry.value).is_ok_and(|endpoint| endpoint.node == node.name) {
+            if serde_json::from_slice::<Endpoint>(&entry.value)
+                .is_ok_and(|endpoint| endpoint.node == node.name)
+            {
                 ours.insert(entry.key, entry.value);
             }
         }
@@ -163,8 +166,9 @@ impl Publisher {
     fn wanted(&self, node: &Node) -> BTreeMap<String, Vec<u8>> {
         let json = |value: serde_json::Result<Vec<u8>>| value.expect("the maps' keys are strings");
         let mut wanted = BTreeMap::from([(keys::node(&node.name), json(serde_json::to_vec(node)))]);
-        let is_local =
-            |endpoint: &Endpoint| self.registry.network(&endpoint.network).is_some_and(|network| network.id.is_local());
+        let is_local = |endpoint: &Endpoint| {
+            self.registry.network(&endpoint.network).is_some_and(|network| network.id.is_local())
+        };
         for local in self.registry.local_endpoints() {
             let endpoint = &local.endpoint;
             if endpoint.phase != Phase::Left && !is_local(endpoint) {

@@ -15,14 +15,14 @@ use tracing::{info, warn};
 use super::driver::AgentDriver;
 use super::registry::now;
 use crate::api::libnetwork::{AddressSpace, CreateNetwork, PoolData};
-use crate::model::{DockerNetworkId, Phase};
+use crate::model::DockerNetworkId;
 use crate::node::docker::{Docker, DockerError, DockerNetwork, DockerNetworkSpec, Ipam, IpamPool};
 use crate::reconcile::{DockerView, Finding, compare_with_docker};
 
 /// The name under which Docker knows this driver. It is that of the plugin's socket.
 const DRIVER: &str = "sluice";
-/// How long a lease without an endpoint is kept: dockerd asks for an address before it names the endpoint.
-const LEASE_GRACE: Duration = Duration::from_secs(300);
+/// How long a lease without an endpoint is kept, in seconds: dockerd asks for an address before it names the endpoint.
+const LEASE_GRACE: u64 = 300;
 /// How soon Docker is asked again after it did not answer.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -37,6 +37,8 @@ pub(super) struct DockerState {
     pub watched: bool,
     /// What somebody should look at, with the cure.
     pub problems: Vec<(String, String)>,
+    /// The engine's version.
+    pub version: Option<String>,
     /// Docker's names of its networks.
     pub names: BTreeMap<DockerNetworkId, String>,
 }
@@ -83,6 +85,7 @@ impl Reconciler {
     async fn compare(&self, docker: &Docker) -> Result<(), DockerError> {
         // The ledger first: what is added meanwhile is in Docker's lists or young.
         let ledger = self.driver.registry.ledger_view();
+        let version = docker.version().await?.version;
         let mut networks = BTreeMap::new();
         for listed in docker.networks_of_driver(DRIVER).await? {
             match docker.network(&listed.id).await {
@@ -97,12 +100,19 @@ impl Reconciler {
         let endpoints = |network: &DockerNetwork| -> BTreeSet<_> {
             network.endpoints.iter().map(|endpoint| endpoint.endpoint.clone()).collect()
         };
-        let view = DockerView { networks: networks.iter().map(|(id, n)| (id.clone(), endpoints(n))).collect() };
+        let view =
+            DockerView { networks: networks.iter().map(|(id, n)| (id.clone(), endpoints(n))).collect() };
         let mut problems = Vec::new();
         for finding in compare_with_docker(&ledger, &view, now()) {
             self.deal_with(finding, &networks, &mut problems).await;
         }
-        let live = self.driver.registry.local_endpoints().into_iter().map(|local| local.endpoint.id.clone()).collect();
+        let live = self
+            .driver
+            .registry
+            .local_endpoints()
+            .into_iter()
+            .map(|local| local.endpoint.id.clone())
+            .collect();
         if let Err(error) = self.driver.ipam.collect(now(), LEASE_GRACE, &live).await {
             warn!(%error, "stale leases could not be collected");
         }
@@ -113,6 +123,7 @@ impl Reconciler {
         self.state.send_modify(|state| {
             state.unreachable = None;
             state.heard = true;
+            state.version = Some(version);
             state.problems = problems;
             state.names = names;
         });
@@ -176,7 +187,8 @@ impl Reconciler {
                 continue;
             }
             let options = BTreeMap::from([("network".to_owned(), name.to_owned())]);
-            let pools = network.subnets.iter().map(|subnet| IpamPool::new(subnet.prefix, subnet.gateway)).collect();
+            let pools =
+                network.subnets.iter().map(|subnet| IpamPool::new(subnet.prefix, subnet.gateway)).collect();
             let spec = DockerNetworkSpec {
                 name: name.to_owned(),
                 driver: DRIVER.to_owned(),
@@ -212,7 +224,8 @@ fn adoption(network: &DockerNetwork) -> CreateNetwork {
                 .collect(),
         })
     };
-    let (ipv4, ipv6) = network.ipam.pools.iter().filter_map(pool).partition(|pool| pool.pool.addr().is_ipv4());
+    let (ipv4, ipv6) =
+        network.ipam.pools.iter().filter_map(pool).partition(|pool| pool.pool.addr().is_ipv4());
     CreateNetwork {
         network: network.id.clone(),
         options: network.options.clone(),

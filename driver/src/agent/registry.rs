@@ -5,11 +5,9 @@
 //! sees is therefore the order in which they happened here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ofctl::MacAddr;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
@@ -121,7 +119,8 @@ impl Restored {
     /// It cannot be read; the cache alone may be unreadable.
     pub(super) fn load(ledger: &Ledger) -> Result<Restored, StoreError> {
         let cache = ledger.load(Table::Cache)?;
-        let values = |entries: Vec<(String, LocalEndpoint)>| entries.into_iter().map(|(_, value)| value).collect();
+        let values =
+            |entries: Vec<(String, LocalEndpoint)>| entries.into_iter().map(|(_, value)| value).collect();
         Ok(Restored {
             docker_networks: ledger.load_json(Table::Networks)?.into_iter().map(|(_, value)| value).collect(),
             local: values(ledger.load_json(Table::Endpoints)?),
@@ -158,7 +157,12 @@ pub(super) struct Taken {
 }
 
 impl Registry {
-    pub(super) fn new(node: NodeName, ledger: Ledger, programmer: Programmer, restored: Restored) -> Registry {
+    pub(super) fn new(
+        node: NodeName,
+        ledger: Ledger,
+        programmer: Programmer,
+        restored: Restored,
+    ) -> Registry {
         let mut inner = Inner::default();
         for network in restored.networks {
             inner.view.networks.insert(network.name.clone(), Arc::new(network));
@@ -213,9 +217,8 @@ impl Registry {
     }
 
     fn update_present(&self, inner: &mut Inner) {
-        let is_cluster = |name: &NetworkName| {
-            !inner.view.networks.get(name).is_some_and(|network| network.id.is_local())
-        };
+        let is_cluster =
+            |name: &NetworkName| !inner.view.networks.get(name).is_some_and(|network| network.id.is_local());
         let present: BTreeSet<_> = inner
             .local
             .values()
@@ -323,7 +326,9 @@ impl Registry {
 
     /// Sets an endpoint's phase. A loss of this by a power failure does no harm: its link is lost as well.
     pub(super) fn set_phase(&self, id: &EndpointId, phase: Phase) {
-        let Some(mut local) = self.local_endpoint(id).filter(|local| local.endpoint.phase != phase) else { return };
+        let Some(mut local) = self.local_endpoint(id).filter(|local| local.endpoint.phase != phase) else {
+            return;
+        };
         Arc::make_mut(&mut local.endpoint).phase = phase;
         local.since = now();
         self.ledger.write_behind(vec![LedgerWrite::put_json(Table::Endpoints, id.as_str(), &local)]);
@@ -393,7 +398,7 @@ impl Registry {
         self.lock().alive.clone()
     }
 
-    /// The largest MTU that the underlay leaves to endpoints; `None` where nothing limits it, or nothing is known.
+    /// Reads what is known without a copy. Everything else waits meanwhile.
     pub(super) fn with_view<T>(&self, read: impl FnOnce(&View) -> T) -> T {
         read(&self.lock().view)
     }
@@ -413,14 +418,19 @@ impl Registry {
         for network in networks {
             let is_new = inner.view.networks.get(&network.name) != Some(&network);
             if is_new {
-                cache.push(LedgerWrite::put_json(Table::Cache, keys::network(&network.name), network.as_ref()));
+                cache.push(LedgerWrite::put_json(
+                    Table::Cache,
+                    keys::network(&network.name),
+                    network.as_ref(),
+                ));
             }
             self.set_network(&mut inner, network);
         }
         let gone: Vec<NetworkName> = match gone {
             Gone::These(names) => names,
             Gone::AllOthers => {
-                let is_gone = |network: &&Arc<Network>| !network.id.is_local() && !names.contains(&network.name);
+                let is_gone =
+                    |network: &&Arc<Network>| !network.id.is_local() && !names.contains(&network.name);
                 inner.view.networks.values().filter(is_gone).map(|network| network.name.clone()).collect()
             }
         };
@@ -452,7 +462,9 @@ impl Registry {
         }
         let gone = match gone {
             Gone::These(names) => names,
-            Gone::AllOthers => inner.view.nodes.keys().filter(|name| !names.contains(name)).cloned().collect(),
+            Gone::AllOthers => {
+                inner.view.nodes.keys().filter(|name| !names.contains(*name)).cloned().collect()
+            }
         };
         for name in gone.into_iter().filter(|name| *name != self.node) {
             if inner.view.nodes.remove(&name).is_some() {
@@ -505,7 +517,7 @@ impl Registry {
         }
         let gone = match gone {
             Gone::These(ids) => ids,
-            Gone::AllOthers => of_network.keys().filter(|id| !listed.contains(id)).cloned().collect(),
+            Gone::AllOthers => of_network.keys().filter(|id| !listed.contains(*id)).cloned().collect(),
         };
         for id in gone {
             if of_network.get(&id).is_some_and(|endpoint| endpoint.node != self.node) {
@@ -559,22 +571,9 @@ impl Registry {
         }
     }
 
-    /// The endpoint of a network that has an address, on any node.
-    pub(super) fn holder(&self, network: &NetworkName, address: IpAddr) -> Option<Arc<Endpoint>> {
-        let inner = self.lock();
-        let mut of_network = inner.view.endpoints.get(network)?.values();
-        of_network.find(|endpoint| endpoint.has_address(address)).cloned()
-    }
-
     /// The largest MTU of a network's endpoints that the underlay carries.
     pub(super) fn largest_mtu(&self, facts: &crate::plan::Facts, network: &Network) -> Option<u16> {
         ports::largest_mtu(&self.lock().view, facts, network.encapsulation)
-    }
-
-    /// The MAC addresses in use in a network.
-    pub(super) fn macs(&self, network: &NetworkName) -> BTreeSet<MacAddr> {
-        let inner = self.lock();
-        inner.view.endpoints.get(network).into_iter().flat_map(BTreeMap::values).map(|e| e.mac).collect()
     }
 }
 

@@ -7,3 +7,5 @@
 
 pub mod docker;
 pub mod link;
+pub mod programmer;
+mod switch;

@@ -22,20 +22,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
-use ofctl::client::openflow::{self, Connection, Events};
+use ofctl::client::openflow::{self, Connection, Events, Notification};
 use ofctl::client::ovsdb;
 use ofctl::flow::FlowKey;
 use ofctl::ovsdb::vswitch::VswitchTransaction;
-use ofctl::wire::{FlowMod, FragmentMode};
+use ofctl::session::Failure;
+use ofctl::wire::{FlowMod, FlowStatsRequest, FragmentMode, OfPort};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::link::{LinkOptions, Links};
 use super::switch;
-use crate::model::{
-    Dataplane, Endpoint, EndpointId, LinkName, Network, NetworkName, Node, NodeName,
-};
+use crate::model::{Dataplane, Endpoint, EndpointId, LinkName, Network, NetworkName, Node, NodeName};
 use crate::plan::ports::{PortKind, PortPlan};
 use crate::plan::tables::Generation;
 use crate::plan::{Facts, Planner};
@@ -108,6 +107,8 @@ pub struct State {
     pub openflow: Reachability,
     /// The generation of the flows.
     pub generation: Option<Generation>,
+    /// The OpenFlow numbers of this node's ports.
+    pub ofports: HashMap<LinkName, OfPort>,
     /// How many flows there should be.
     pub flows: usize,
     /// How many flows audits have had to mend since the start.
@@ -157,13 +158,15 @@ impl Programmer {
             dataplane: config.dataplane,
             openflow: waiting(),
             generation: None,
+            ofports: HashMap::new(),
             flows: 0,
             repaired: 0,
             refused: BTreeMap::new(),
             faults: BTreeMap::new(),
             port_faults: BTreeMap::new(),
         });
-        let programmer = Programmer { inbox: Arc::new(Mutex::new((PlanRevision(0), sender))), state: receiver };
+        let programmer =
+            Programmer { inbox: Arc::new(Mutex::new((PlanRevision(0), sender))), state: receiver };
         programmer.apply(initial);
         let task = Task {
             planner: Planner::new(facts),
@@ -352,8 +355,7 @@ impl Task {
         debug!(%error, "a round of programming failed");
         let is_switch = !matches!(error, RoundError::OpenFlow(_));
         self.state.send_modify(|state| {
-            let reachability =
-                if is_switch { &mut state.switch } else { &mut state.openflow };
+            let reachability = if is_switch { &mut state.switch } else { &mut state.openflow };
             if *reachability != Reachability::Down(reason.clone()) {
                 warn!(%error, "the switch cannot be programmed; trying again");
                 *reachability = Reachability::Down(reason);
@@ -404,9 +406,12 @@ impl Task {
             _ => true,
         };
         let mut transaction = self.transaction();
-        for spec in steps.add_ports.iter().filter(missing).flat_map(|port| {
-            switch::port_specs(port, &self.config.bridge)
-        }) {
+        for spec in steps
+            .add_ports
+            .iter()
+            .filter(missing)
+            .flat_map(|port| switch::port_specs(port, &self.config.bridge))
+        {
             transaction.add_port(spec);
         }
         if !transaction.is_empty() {
@@ -486,6 +491,7 @@ impl Task {
             state.dataplane = seen.dataplane;
             state.openflow = Reachability::Up;
             state.generation = generation;
+            state.ofports = seen.ofports;
             state.flows = flows;
             state.refused = refused;
             state.faults = faults;
@@ -536,8 +542,7 @@ impl Task {
         let subscription = client.subscribe();
         let node = self.planner.facts().node.clone();
         let seen = self.observe(&client);
-        let dataplane =
-            self.config.dataplane.or(seen.dataplane).unwrap_or_else(switch::likely_dataplane);
+        let dataplane = self.config.dataplane.or(seen.dataplane).unwrap_or_else(switch::likely_dataplane);
         let mut transaction = VswitchTransaction::new();
         transaction.ensure_bridge(switch::integration_bridge(&self.config.bridge, dataplane, node.as_str()));
         client.apply(transaction, self.deadline()).await?;
@@ -583,7 +588,7 @@ impl Task {
             Connection::connect(openflow::Target::Unix(path), openflow::Options::default()).await?;
         // Fragments keep their ports out of the match: ovs-ofctl(8), set-frags.
         connection.set_config(FragmentMode::NxMatch, 128).await?;
-        let observed = connection.dump_flows(openflow::FlowStatsRequest::default()).await?;
+        let observed = connection.dump_flows(FlowStatsRequest::default()).await?;
         let (generation, mods) = reconcile::resync(self.planner.flows(), &observed);
         let sent = mods.len();
         self.send(&connection, mods).await?;
@@ -606,11 +611,14 @@ impl Task {
             }
             match connection.bundle(mods.clone()).await {
                 Ok(()) => return Ok(()),
-                Err(openflow::ClientError::Refused(refusals)) if !refusals.is_empty() => {
+                Err(openflow::ClientError::Failed { what, failure: Failure::Refused(refusals) })
+                    if !refusals.is_empty() =>
+                {
                     for refusal in refusals {
                         warn!(flow = refusal.offending, error = %refusal.error, "the switch refuses a flow");
                         let Some(flow_mod) = refusal.index.and_then(|index| mods.get(index)) else {
-                            return Err(openflow::ClientError::Refused(vec![refusal]).into());
+                            let failure = Failure::Refused(vec![refusal]);
+                            return Err(openflow::ClientError::Failed { what, failure }.into());
                         };
                         let reason = (refusal.offending.clone(), refusal.error.to_string());
                         self.refused.insert(flow_mod.key(), reason);
@@ -626,7 +634,7 @@ impl Task {
         let Some(programmed) = &mut self.openflow else { return Ok(()) };
         programmed.audited = Instant::now();
         let (connection, generation) = (programmed.connection.clone(), programmed.generation);
-        let observed = connection.dump_flows(openflow::FlowStatsRequest::default()).await?;
+        let observed = connection.dump_flows(FlowStatsRequest::default()).await?;
         let plan = self.planner.flows().filter(|flow| !self.refused.contains_key(&flow.key()));
         let (found, mods) = reconcile::audit(plan, &observed, generation);
         if found.is_empty() {
@@ -661,7 +669,13 @@ async fn changed(ovsdb: &mut Option<(ovsdb::Client, ovsdb::Subscription)>) -> Re
 /// Why the OpenFlow connection ended; pends for ever while it is there or there is none.
 async fn closed(openflow: &mut Option<Programmed>) -> String {
     match openflow {
-        Some(programmed) => programmed.events.closed().await.to_string(),
+        Some(programmed) => loop {
+            match programmed.events.next().await {
+                Some(Notification::Closed(reason)) => return reason.to_string(),
+                Some(_) => {}
+                None => std::future::pending().await,
+            }
+        },
         None => std::future::pending().await,
     }
 }

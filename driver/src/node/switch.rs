@@ -83,10 +83,7 @@ pub(super) fn integration_bridge(name: &str, dataplane: Dataplane, node: &str) -
         Dataplane::OvsSystem => "system",
         Dataplane::OvsNetdev => "netdev",
     };
-    BridgeSpec::new(name)
-        .datapath_type(datapath_type)
-        .fail_mode(FailMode::Secure)
-        .external_id(MARK, node)
+    BridgeSpec::new(name).datapath_type(datapath_type).fail_mode(FailMode::Secure).external_id(MARK, node)
 }
 
 /// The rows that a planned port stands for: one, or both ends of a patch.

@@ -22,12 +22,12 @@ fn from_port(port: OfPort, source: Source, cookie: Cookie) -> FlowEntry {
         .apply([Action::load(Source::register(), source as u64)])
 }
 
-/// Packets that a local endpoint sends.
+/// Packets that a local endpoint sends, without a tag: the tags of a trunk are not an endpoint's to write.
 pub(super) fn endpoint(network: &Network, port: OfPort, cookie: Cookie, flows: &mut Vec<FlowEntry>) {
+    let from = from_port(port, Source::Local, cookie);
+    let untagged = from.matching.clone().with(Field::VlanVid, 0u16);
     flows.push(
-        from_port(port, Source::Local, cookie)
-            .write_metadata(u64::from(network.id.get()), METADATA_NETWORK)
-            .goto(SPOOF),
+        from.matching(untagged).write_metadata(u64::from(network.id.get()), METADATA_NETWORK).goto(SPOOF),
     );
 }
 

@@ -49,11 +49,11 @@ impl Lab {
         // Twins to the last bit.
         for index in 0..3 {
             endpoints[3 + index].mac = endpoints[index].mac;
-            endpoints[3 + index].id = name(&format!("{}f", &endpoints[index].id.as_str()[1..]));
         }
         let switches = HOSTS
             .map(|host| {
-                let facts = Facts { node: name(&format!("h{host}")), underlay: Some(underlay(host)), ..facts() };
+                let facts =
+                    Facts { node: name(&format!("h{host}")), underlay: Some(underlay(host)), ..facts() };
                 let mut planner = Planner::new(facts);
                 HOSTS.into_iter().for_each(|host| planner.set_node(Arc::new(node(host))));
                 networks.iter().for_each(|network| planner.set_network(Arc::new(network.clone())));
@@ -100,7 +100,14 @@ impl Lab {
         delivered
     }
 
-    fn run(&self, host: u8, in_port: OfPort, tunnel: Option<Tunnel>, frame: &[u8], delivered: &mut Vec<Delivery>) {
+    fn run(
+        &self,
+        host: u8,
+        in_port: OfPort,
+        tunnel: Option<Tunnel>,
+        frame: &[u8],
+        delivered: &mut Vec<Delivery>,
+    ) {
         let verdict = self.switches[usize::from(host) - 1].run(in_port, tunnel, frame);
         assert!(verdict.error.is_none() && verdict.to_controller.is_empty(), "{verdict}");
         for output in &verdict.outputs {
@@ -162,7 +169,11 @@ fn unicast_reaches_its_endpoint_unchanged_and_nobody_else() {
                     udp(lab.v6(network, from), lab.v6(network, to)),
                 ] {
                     let delivered = lab.send(network, from, &frame);
-                    assert_eq!(delivered, [(lab.port(network, to), frame)], "{encapsulation} {network} {from}->{to}");
+                    assert_eq!(
+                        delivered,
+                        [(lab.port(network, to), frame)],
+                        "{encapsulation} {network} {from}->{to}"
+                    );
                 }
             }
         }
@@ -190,15 +201,23 @@ fn multicast_and_broadcast_reach_every_member_once_and_nobody_else() {
             (lab.v6("blue", 2), group("ff0e::42")),
         ] {
             let frame = udp(from, to);
-            let mut ports: Vec<_> = lab.send("blue", 2, &frame).into_iter().map(|(port, got)| {
-                assert_eq!(got, frame);
-                port
-            }).collect();
+            let mut ports: Vec<_> = lab
+                .send("blue", 2, &frame)
+                .into_iter()
+                .map(|(port, got)| {
+                    assert_eq!(got, frame);
+                    port
+                })
+                .collect();
             ports.sort_unstable();
             assert_eq!(ports, [lab.port("blue", 3), lab.port("blue", 4)], "{encapsulation}");
         }
         // Red has a member on the third host; blue has none there.
-        assert_eq!(lab.send("red", 4, &udp(lab.v4("red", 4), group("239.1.2.3"))).len(), 3, "{encapsulation}");
+        assert_eq!(
+            lab.send("red", 4, &udp(lab.v4("red", 4), group("239.1.2.3"))).len(),
+            3,
+            "{encapsulation}"
+        );
     }
 }
 
@@ -220,7 +239,11 @@ fn arp_is_answered_where_it_is_asked() {
         let unknown = Frame::arp_request(mac, address, [10, 5, 9, 9].into());
         let heard_by_others = lab.send("blue", 2, &unknown).len();
         // On a VLAN the neighbour may be a physical host.
-        assert_eq!(heard_by_others, if encapsulation == Encapsulation::Vlan { 2 } else { 0 }, "{encapsulation}");
+        assert_eq!(
+            heard_by_others,
+            if encapsulation == Encapsulation::Vlan { 2 } else { 0 },
+            "{encapsulation}"
+        );
         let own = Frame::arp_request(mac, address, address);
         assert_eq!(lab.send("blue", 2, &own).len(), if encapsulation == Encapsulation::Vlan { 2 } else { 0 });
     }
@@ -280,8 +303,19 @@ fn nobody_sends_with_anothers_addresses() {
                 "solicitation as another",
                 Frame::neighbour_solicitation(mac, other_v6, "fd00:5::4".parse().unwrap()).build(),
             ),
-            ("router advertisement", Frame::between(mac, all_nodes.0).ip(mac.link_local().into(), all_nodes.1.into()).ttl(255).icmp(134, 0, [64, 0, 7, 8]).payload(&[0; 8]).build()),
-            ("DHCP server", Frame::between(mac, victim.0).ip(ip, victim.1).udp(67, 68).payload(&[0; 240]).build()),
+            (
+                "router advertisement",
+                Frame::between(mac, all_nodes.0)
+                    .ip(mac.link_local().into(), all_nodes.1.into())
+                    .ttl(255)
+                    .icmp(134, 0, [64, 0, 7, 8])
+                    .payload(&[0; 8])
+                    .build(),
+            ),
+            (
+                "DHCP server",
+                Frame::between(mac, victim.0).ip(ip, victim.1).udp(67, 68).payload(&[0; 240]).build(),
+            ),
             ("own tag", Frame::between(mac, victim.0).vlan(107).ip(ip, victim.1).udp(1, 2).build()),
             ("no IP", Frame::between(mac, victim.0).eth_type(0x88b5).payload(b"raw").build()),
         ] {
@@ -338,6 +372,7 @@ fn a_vlan_reaches_physical_hosts() {
     let back = Frame::between(physical.0, lab.v4("blue", 2).0).vlan(107).ip(physical.1, lab.v4("blue", 2).1);
     let back = switch.run(trunk, None, &back.udp(2000, 1000).build());
     assert_eq!(back.ports(), [lab.port("blue", 2)]);
-    let other_vlan = Frame::between(physical.0, lab.v4("blue", 2).0).vlan(999).ip(physical.1, lab.v4("blue", 2).1);
+    let other_vlan =
+        Frame::between(physical.0, lab.v4("blue", 2).0).vlan(999).ip(physical.1, lab.v4("blue", 2).1);
     assert!(switch.run(trunk, None, &other_vlan.udp(2000, 1000).build()).is_drop());
 }

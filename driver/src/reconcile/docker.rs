@@ -9,7 +9,7 @@ use crate::model::{DockerNetworkId, EndpointId};
 
 /// How long something may be missing from Docker's lists before it counts as forgotten, in seconds. dockerd lists an
 /// endpoint only when its container runs, and retries a call for 15 s.
-pub const GRACE: u64 = 60;
+pub(super) const GRACE: u64 = 60;
 
 /// What this host owes Docker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use ofctl::flow::{FlowEntry, FlowStats};
 use ofctl::table::{TableDifference, difference};
-use ofctl::wire::{Cookie, FlowMod, TableId};
+use ofctl::wire::{Cookie, FlowMod};
 
 use crate::plan::FlowChanges;
 use crate::plan::tables::{COOKIE_GENERATION_MASK, COOKIE_MARK, COOKIE_MARK_MASK, Generation};
@@ -29,11 +29,7 @@ pub fn resync<'a>(
     }
     let mut mods: Vec<_> = plan.into_iter().map(|entry| add(generation, entry)).collect();
     mods.extend(old.into_iter().map(|old| {
-        FlowMod::delete_by_cookie(
-            TableId::ALL,
-            old.stamp(Cookie(COOKIE_MARK)),
-            Cookie(COOKIE_MARK_MASK | COOKIE_GENERATION_MASK),
-        )
+        FlowMod::delete_by_cookie(old.stamp(Cookie(COOKIE_MARK)), COOKIE_MARK_MASK | COOKIE_GENERATION_MASK)
     }));
     (generation, mods)
 }

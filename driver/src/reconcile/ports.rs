@@ -64,7 +64,8 @@ pub fn steps(
             steps.refused.insert(id.clone(), refusal);
         }
     }
-    let is_refused = |port: &PortPlan| matches!(&port.kind, PortKind::Endpoint(id) if steps.refused.contains_key(id));
+    let is_refused =
+        |port: &PortPlan| matches!(&port.kind, PortKind::Endpoint(id) if steps.refused.contains_key(id));
     steps.add_ports = plan.ports.values().filter(|port| !is_refused(port)).cloned().collect();
     let wanted: BTreeSet<(&str, &LinkName)> = steps
         .add_ports
@@ -99,7 +100,8 @@ mod tests {
             let endpoint = id(text);
             let name = endpoint.host_link();
             plan.ports.insert(name.clone(), PortPlan { name, kind: PortKind::Endpoint(endpoint.clone()) });
-            let link = LinkPlan { endpoint: endpoint.clone(), mac: MacAddr::default(), mtu: 1450, create: *create };
+            let link =
+                LinkPlan { endpoint: endpoint.clone(), mac: MacAddr::default(), mtu: 1450, create: *create };
             plan.links.insert(endpoint, link);
         }
         plan
@@ -133,7 +135,10 @@ mod tests {
         let kind = PortKind::Trunk { bridge: "br-phy".to_owned(), peer: peer.clone(), vlans };
         wanted.ports.insert(name.clone(), PortPlan { name: name.clone(), kind });
         let ports = [on("br-int", name.clone()), on("br-phy", peer.clone()), on("br-old", peer.clone())];
-        assert_eq!(steps(&wanted, &BTreeSet::new(), &ports, "br-int").remove_ports, [on("br-old", peer.clone())]);
+        assert_eq!(
+            steps(&wanted, &BTreeSet::new(), &ports, "br-int").remove_ports,
+            [on("br-old", peer.clone())]
+        );
         assert_eq!(steps(&PortsPlan::default(), &BTreeSet::new(), &ports, "br-int").remove_ports.len(), 3);
     }
 }

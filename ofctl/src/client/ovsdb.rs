@@ -75,7 +75,7 @@ impl fmt::Display for Target {
 pub struct Options {
     /// The database.
     pub database: String,
-    /// The tables that the replica holds. Columns that the server's schema lacks are left out.
+    /// The tables that the replica holds; [`Client::apply`] needs those of the default. Columns that the server's schema lacks are left out.
     pub tables: Vec<MonitorTable>,
     /// Limits and probing.
     pub session: session::Config,

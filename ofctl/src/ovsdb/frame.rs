@@ -28,6 +28,9 @@ impl Default for Limits {
     }
 }
 
+/// How much room for messages is kept when a long one is done with.
+const KEPT_CAPACITY: usize = 1 << 20;
+
 /// The stream cannot be OVSDB. It cannot be read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
@@ -78,6 +81,10 @@ impl Splitter {
             self.buffer.drain(..self.start);
             self.scanned -= self.start;
             self.start = 0;
+            // The first copy of a big switch is long, and nothing after it.
+            if self.buffer.capacity() > KEPT_CAPACITY {
+                self.buffer.shrink_to(KEPT_CAPACITY);
+            }
         }
         self.buffer.extend_from_slice(bytes);
     }

@@ -230,6 +230,30 @@ async fn idle_connections_do_not_hold_up_the_end() {
     assert_eq!(idle.read(&mut [0]).unwrap(), 0);
 }
 
+/// Go dials ahead of need, and keeps such connections.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_never_asked_do_not_hold_up_the_end() {
+    let server = server(Duration::from_secs(30), |_| async { text(StatusCode::OK, "hello") });
+    let mut dialled = StdStream::connect(&server.path).unwrap();
+    server.stop.send(()).unwrap();
+    assert_eq!(server.ended.await.unwrap(), Ended::Finished);
+    assert_eq!(dialled.read(&mut [0]).unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_is_there_at_the_end_is_answered() {
+    for _ in 0..50 {
+        let directory = directory();
+        let path = directory.path().join("test.sock");
+        let listener = bind(&path).unwrap();
+        let mut stream = StdStream::connect(&path).unwrap();
+        stream.write_all(GET.as_bytes()).unwrap();
+        let handler = |_| async { text(StatusCode::OK, "hello") };
+        assert_eq!(serve(listener, handler, async {}, Duration::from_secs(30)).await, Ended::Finished);
+        assert_eq!(read_answer(&mut stream).unwrap().1, "hello");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_panic_is_one_failed_call() {
     let server = server(Duration::from_secs(5), |request: Request| async move {

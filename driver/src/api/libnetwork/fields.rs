@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 /// A request that cannot be understood.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// No body at all. dockerd sends that when it repeats a call whose answer was lost (libnetwork.md §0.2):
-    /// taking it for a request makes `docker run` succeed with an endpoint that nobody has heard of.
+    /// No body at all. dockerd sends that when it repeats a call whose answer was lost: taking it for a request
+    /// makes `docker run` succeed with an endpoint that nobody has heard of.
     #[error(
         "the request has no body; Docker sends that when it repeats a call whose answer was lost: \
          run the docker command again"

@@ -191,7 +191,7 @@ async fn an_engine_that_does_not_answer_is_given_up() {
     let docker = Docker::new(&socket).with_deadline(Duration::from_millis(50));
     let error = docker.version().await.unwrap_err();
     assert!(matches!(error, DockerError::Late { .. }) && error.is_transient());
-    assert!(error.to_string().contains("did not answer GET /version within"), "{error}");
+    assert!(error.to_string().contains("did not answer GET /version within 50ms: try again"), "{error}");
 }
 
 #[tokio::test]

@@ -51,6 +51,7 @@ fn listener(folder: &tempfile::TempDir) -> UnixListener {
     UnixListener::bind(folder.path().join("db.sock")).unwrap()
 }
 
+/// Sooner than the first probe of a silent server, which would be taken for a request.
 fn within(milliseconds: u64) -> Instant {
     Instant::now() + std::time::Duration::from_millis(milliseconds)
 }
@@ -73,7 +74,7 @@ async fn connected() -> (Client, Server) {
         server
     };
     let (client, server) =
-        tokio::join!(Client::connect(target(&folder), Options::default(), within(5000)), serve);
+        tokio::join!(Client::connect(target(&folder), Options::default(), within(4000)), serve);
     (client.unwrap(), server)
 }
 
@@ -111,7 +112,7 @@ fn cur_cfg(cur_cfg: i64) -> Json {
 async fn an_absent_server_is_an_error_with_a_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let error =
-        Client::connect(target(&folder), Options::default(), within(5000)).await.unwrap_err().to_string();
+        Client::connect(target(&folder), Options::default(), within(4000)).await.unwrap_err().to_string();
     assert_eq!(
         error,
         format!(
@@ -122,7 +123,7 @@ async fn an_absent_server_is_an_error_with_a_remedy() {
     );
     drop(listener(&folder));
     let error =
-        Client::connect(target(&folder), Options::default(), within(5000)).await.unwrap_err().to_string();
+        Client::connect(target(&folder), Options::default(), within(4000)).await.unwrap_err().to_string();
     assert!(error.ends_with("ovsdb-server has stopped; restart openvswitch-switch"), "{error}");
 }
 
@@ -161,8 +162,8 @@ async fn whatever_ends_the_connection_is_told_to_all() {
                 server.hear().await;
                 server.say(message).await;
             },
-            client.transact(Transaction::new(), within(5000)),
-            client.apply(port("v0"), within(5000)),
+            client.transact(Transaction::new(), within(4000)),
+            client.apply(port("v0"), within(4000)),
             changes.next(),
             client.closed(),
         );
@@ -174,36 +175,38 @@ async fn whatever_ends_the_connection_is_told_to_all() {
     }
 }
 
+fn spawn_port(client: &Client, name: &str) -> tokio::task::JoinHandle<Result<Applied, ClientError>> {
+    let (client, plan) = (client.clone(), port(name));
+    tokio::spawn(async move { client.apply(plan, within(4000)).await })
+}
+
 #[tokio::test]
 async fn plans_that_come_meanwhile_go_together() {
     let (client, mut server) = connected().await;
-    let serve = async {
-        let first = server.hear().await;
-        server.say(passed(&first, 8)).await;
-        server.say(cur_cfg(8)).await;
-        let second = server.hear().await;
-        server.say(passed(&second, 9)).await;
-        server.say(cur_cfg(9)).await;
-        (first, second)
+    let mut plans = vec![spawn_port(&client, "v0")];
+    let first = server.hear().await;
+    assert_eq!(inserted(&first), ["v0"]);
+    plans.extend(["v1", "v2", "v3"].map(|name| spawn_port(&client, name)));
+    // Another plan for v1 contradicts the one above, so it comes after.
+    let removal = {
+        let client = client.clone();
+        let mut plan = VswitchTransaction::new();
+        plan.remove_port("br0", "v1");
+        tokio::spawn(async move { client.apply(plan, within(4000)).await })
     };
-    let plans = futures_of(&client, ["v0", "v1", "v2", "v3"]);
-    let ((first, second), plans) = tokio::join!(serve, plans);
-    assert!(plans.iter().all(Result::is_ok), "{plans:?}");
-    let mut names = [inserted(&first), inserted(&second)].concat();
-    names.sort_unstable();
-    assert_eq!(names, ["v0", "v1", "v2", "v3"]);
-}
-
-async fn futures_of<const N: usize>(client: &Client, names: [&str; N]) -> Vec<Result<Applied, ClientError>> {
-    let spawn = |name| {
-        let (client, plan) = (client.clone(), port(name));
-        tokio::spawn(async move { client.apply(plan, within(5000)).await })
-    };
-    let mut outcomes = Vec::new();
-    for task in names.map(spawn) {
-        outcomes.push(task.await.unwrap());
+    // The tasks run, up to where they wait, before this one goes on.
+    tokio::task::yield_now().await;
+    server.say(passed(&first, 8)).await;
+    server.say(cur_cfg(8)).await;
+    let second = server.hear().await;
+    assert_eq!(inserted(&second), ["v1", "v2", "v3"]);
+    server.say(passed(&second, 9)).await;
+    server.say(cur_cfg(9)).await;
+    for plan in plans {
+        plan.await.unwrap().unwrap();
     }
-    outcomes
+    // The played server did not put v1 into the replica, so there is nothing to remove.
+    removal.await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -225,7 +228,7 @@ async fn a_conflict_is_met_by_building_anew() {
             }]}))
             .await;
     };
-    let (applied, ()) = tokio::join!(client.apply(port("v0"), within(5000)), serve);
+    let (applied, ()) = tokio::join!(client.apply(port("v0"), within(4000)), serve);
     assert_eq!(applied.unwrap().ofport("v0"), Ok(3));
 }
 
@@ -233,13 +236,10 @@ async fn a_conflict_is_met_by_building_anew() {
 #[tokio::test]
 async fn a_plan_given_up_is_not_done() {
     let (client, mut server) = connected().await;
-    let first = tokio::spawn({
-        let client = client.clone();
-        async move { client.apply(port("v0"), within(5000)).await }
-    });
+    let first = spawn_port(&client, "v0");
     let request = server.hear().await;
     let given_up =
-        tokio::time::timeout(std::time::Duration::from_millis(20), client.apply(port("v1"), within(5000)));
+        tokio::time::timeout(std::time::Duration::from_millis(20), client.apply(port("v1"), within(4000)));
     assert!(given_up.await.is_err());
     let serve = async {
         server.say(passed(&request, 8)).await;
@@ -249,7 +249,7 @@ async fn a_plan_given_up_is_not_done() {
         server.say(cur_cfg(9)).await;
         second
     };
-    let (second, applied) = tokio::join!(serve, client.apply(port("v2"), within(5000)));
+    let (second, applied) = tokio::join!(serve, client.apply(port("v2"), within(4000)));
     assert_eq!(inserted(&second), ["v2"]);
     applied.unwrap();
     first.await.unwrap().unwrap();

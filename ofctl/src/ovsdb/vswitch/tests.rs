@@ -271,6 +271,18 @@ fn plans_that_do_not_fit_are_refused() {
     let cases = [
         (
             refuse(&|plan| {
+                plan.remove_port("br0", "br0");
+            }),
+            "port br0 is the local port of bridge br0: it goes with the bridge, and not before",
+        ),
+        (
+            refuse(&|plan| {
+                plan.remove_bridge("br1").add_port(PortSpec::new("br1", "v1"));
+            }),
+            "port v1 wants bridge br1, which does not exist: create the bridge first",
+        ),
+        (
+            refuse(&|plan| {
                 plan.add_port(PortSpec::new("br9", "v1"));
             }),
             "port v1 wants bridge br9, which does not exist: create the bridge first",

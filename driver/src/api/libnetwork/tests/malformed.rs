@@ -15,7 +15,8 @@ async fn refused(method: Method, body: &[u8]) -> String {
     let line = reply["Err"].as_str().unwrap_or_else(|| panic!("{method} took {shown}: {reply}"));
     assert!(!line.is_empty() && !line.contains('\n') && line.len() < 500, "{line}");
     assert!(driver.asked.lock().unwrap().is_empty(), "{method} {shown} reached the driver");
-    line.to_owned()
+    let line = line.strip_prefix(method.name()).and_then(|line| line.strip_prefix(": "));
+    line.expect("a refusal of a request names the call").to_owned()
 }
 
 #[tokio::test]
