@@ -33,17 +33,18 @@ fn is_client_key(key: &Key) -> bool {
     CLIENT_KEYS.contains(&key.name)
 }
 
-fn add_flags(command: Command, keys: impl Iterator<Item = &'static Key>) -> Command {
+fn add_flags(command: Command, keys: impl Iterator<Item = &'static Key>, global: bool) -> Command {
     let config = Arg::new(CONFIG)
         .long(CONFIG)
         .value_name("FILE")
+        .global(global)
         .help("The configuration file, TOML with the other flags as keys [env: SLUICE_CONFIG]");
     keys.fold(command.arg(config), |command, key| {
         let mut help = format!("{} [env: {}]", key.help, key.variable());
         if !key.default.is_empty() {
             help += &format!(" [default: {}]", key.default.join(", "));
         }
-        let arg = Arg::new(key.name).long(key.name).value_name(key.value_name).help(help);
+        let arg = Arg::new(key.name).long(key.name).value_name(key.value_name).global(global).help(help);
         command.arg(match key.shape {
             Shape::Text => arg.action(ArgAction::Set),
             Shape::List => arg.action(ArgAction::Append),
@@ -77,7 +78,7 @@ impl FromArgMatches for AgentArgs {
 
 impl Args for AgentArgs {
     fn augment_args(command: Command) -> Command {
-        add_flags(command, KEYS.iter())
+        add_flags(command, KEYS.iter(), false)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -98,7 +99,7 @@ impl FromArgMatches for ClientArgs {
 
 impl Args for ClientArgs {
     fn augment_args(command: Command) -> Command {
-        add_flags(command, KEYS.iter().filter(|key| is_client_key(key)))
+        add_flags(command, KEYS.iter().filter(|key| is_client_key(key)), true)
     }
 
     fn augment_args_for_update(command: Command) -> Command {

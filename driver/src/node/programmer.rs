@@ -14,9 +14,10 @@
 //! new connection is followed by a round that compares all of it.
 //!
 //! The order within a round: links, ports added, flows, ports removed, links removed. A port's number is therefore
-//! known before flows name it, and no flow names a port that is gone.
+//! known before flows name it, and no flow names a port that is gone. Endpoints' ports and links are removed while the
+//! next rounds go on, since the kernel takes its time over a link; an EndpointID is never used again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,6 +30,7 @@ use ofctl::ovsdb::vswitch::VswitchTransaction;
 use ofctl::session::Failure;
 use ofctl::wire::{FlowMod, FlowStatsRequest, FragmentMode, OfPort};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, info, warn};
 
@@ -38,7 +40,7 @@ use crate::model::{Dataplane, Endpoint, EndpointId, LinkName, Network, NetworkNa
 use crate::plan::ports::{PortKind, PortPlan};
 use crate::plan::tables::Generation;
 use crate::plan::{Facts, Planner};
-use crate::reconcile;
+use crate::reconcile::{self, ObservedPort};
 
 /// Where the switch is and how patient to be with it.
 #[derive(Clone, Debug)]
@@ -180,6 +182,9 @@ impl Programmer {
             seen: PlanRevision(0),
             refused: HashMap::new(),
             retry: Backoff::default(),
+            removals: JoinSet::new(),
+            leaving_ports: HashSet::new(),
+            leaving_links: HashSet::new(),
         };
         tokio::spawn(task.run());
         programmer
@@ -261,6 +266,8 @@ struct Programmed {
     events: Events,
     generation: Generation,
     audited: Instant,
+    /// The switch's own word for its release.
+    version: String,
 }
 
 /// Why a round did not come to its end. It is tried again.
@@ -288,6 +295,17 @@ struct Task {
     /// Flows that the switch does not take, so that one of them does not keep all others away.
     refused: HashMap<FlowKey, (String, String)>,
     retry: Backoff,
+    /// What is being removed.
+    removals: JoinSet<Removed>,
+    leaving_ports: HashSet<LinkName>,
+    leaving_links: HashSet<EndpointId>,
+}
+
+/// What a removal in the background has come to.
+struct Removed {
+    ports: Vec<LinkName>,
+    /// Endpoints whose links were to go, and whether they have.
+    links: Vec<(EndpointId, bool)>,
 }
 
 impl Task {
@@ -330,6 +348,7 @@ impl Task {
                 warn!(reason, bridge = self.config.bridge, "the OpenFlow connection is lost");
                 self.openflow = None;
             }
+            Some(Ok(removed)) = self.removals.join_next() => self.removed(removed),
             () = sleep_until(at) => {}
         }
         true
@@ -440,24 +459,16 @@ impl Task {
         self.program_flows().await?;
         let programmed = Instant::now();
 
+        let (links, others) =
+            steps.remove_ports.into_iter().partition::<Vec<_>, _>(|port| port.name.is_of_an_endpoint());
         let mut removal = self.transaction();
-        for port in &steps.remove_ports {
+        for port in &others {
             removal.remove_port(&port.bridge, port.name.as_str());
         }
         if !removal.is_empty() {
             client.apply(removal, self.deadline()).await?;
         }
-        let links = &self.links;
-        let deletions =
-            steps.delete_links.iter().map(|id| async move { (id, links.delete_endpoint_links(id).await) });
-        for (id, outcome) in join_all(deletions).await {
-            match outcome {
-                Ok(_) => {
-                    self.present_links.get_or_insert_default().remove(id);
-                }
-                Err(error) => warn!(endpoint = %id, %error, "a link could not be removed"),
-            }
-        }
+        self.remove_endpoints(&client, links, steps.delete_links);
 
         debug!(
             revision = revision.0,
@@ -471,6 +482,59 @@ impl Task {
         Ok(())
     }
 
+    /// Removes what endpoints have left behind, in the background.
+    fn remove_endpoints(
+        &mut self,
+        client: &ovsdb::Client,
+        mut ports: Vec<ObservedPort>,
+        mut links: Vec<EndpointId>,
+    ) {
+        ports.retain(|port| self.leaving_ports.insert(port.name.clone()));
+        links.retain(|id| self.leaving_links.insert(id.clone()));
+        if ports.is_empty() && links.is_empty() {
+            return;
+        }
+        let mut transaction = self.transaction();
+        for port in &ports {
+            transaction.remove_port(&port.bridge, port.name.as_str());
+        }
+        let (client, netlink, deadline) = (client.clone(), self.links.clone(), self.deadline());
+        self.removals.spawn(async move {
+            if !transaction.is_empty()
+                && let Err(error) = client.apply(transaction, deadline).await
+            {
+                warn!(%error, "ports of endpoints that are gone could not be removed; trying again");
+            }
+            let deletions = links.into_iter().map(|id| async {
+                let outcome = netlink.delete_endpoint_links(&id).await;
+                if let Err(error) = &outcome {
+                    warn!(endpoint = %id, %error, "a link could not be removed; trying again");
+                }
+                (id, outcome.is_ok())
+            });
+            Removed {
+                ports: ports.into_iter().map(|port| port.name).collect(),
+                links: join_all(deletions).await,
+            }
+        });
+    }
+
+    /// Takes note of what is gone. What could not be removed is tried again by the next round that sees it.
+    fn removed(&mut self, removed: Removed) {
+        for name in &removed.ports {
+            self.leaving_ports.remove(name);
+        }
+        for (id, is_gone) in &removed.links {
+            self.leaving_links.remove(id);
+            if *is_gone && let Some(present) = &mut self.present_links {
+                present.remove(id);
+            }
+        }
+        if removed.links.iter().any(|(_, is_gone)| !is_gone) {
+            self.retry.failed();
+        }
+    }
+
     fn report(
         &self,
         revision: PlanRevision,
@@ -480,6 +544,8 @@ impl Task {
     ) {
         let flows = self.planner.flow_count();
         let generation = self.openflow.as_ref().map(|programmed| programmed.generation);
+        let version =
+            seen.version.or_else(|| self.openflow.as_ref().map(|programmed| programmed.version.clone()));
         let refused = self.refused.values().cloned().collect();
         self.state.send_modify(|state| {
             for (id, fault) in faults.iter().filter(|(id, _)| !state.faults.contains_key(*id)) {
@@ -487,7 +553,7 @@ impl Task {
             }
             state.revision = revision;
             state.switch = Reachability::Up;
-            state.version = seen.version;
+            state.version = version;
             state.dataplane = seen.dataplane;
             state.openflow = Reachability::Up;
             state.generation = generation;
@@ -588,6 +654,7 @@ impl Task {
             Connection::connect(openflow::Target::Unix(path), openflow::Options::default()).await?;
         // Fragments keep their ports out of the match: ovs-ofctl(8), set-frags.
         connection.set_config(FragmentMode::NxMatch, 128).await?;
+        let version = connection.description().await?.software;
         let observed = connection.dump_flows(FlowStatsRequest::default()).await?;
         let (generation, mods) = reconcile::resync(self.planner.flows(), &observed);
         let sent = mods.len();
@@ -598,7 +665,7 @@ impl Task {
             milliseconds = started.elapsed().as_millis() as u64,
             "the switch has the whole plan"
         );
-        Ok(Programmed { connection, events, generation, audited: Instant::now() })
+        Ok(Programmed { connection, events, generation, audited: Instant::now(), version })
     }
 
     /// Sends flow mods as one atomic bundle. Those that the switch refuses are left out and remembered, so that the

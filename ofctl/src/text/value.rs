@@ -88,10 +88,12 @@ impl fmt::Display for Masked {
             let known = FRAGMENTS.iter().find(|&&(_, v, m)| (v, m) == (value.to_u128(), mask.to_u128()));
             return out.write_str(known.map_or("<error>", |(name, ..)| name));
         }
-        let exact = mask == field.exact_mask();
         if let Some(names) = flag_names(format) {
-            return write_flags(names, value.to_u128(), (!exact).then(|| mask.to_u128()), out);
+            let known = names.iter().fold(0, |all, (bit, _)| all | bit);
+            let all = mask.to_u128() & known == known && format != Format::TunFlags;
+            return write_flags(names, value.to_u128(), (!all).then(|| mask.to_u128()), out);
         }
+        let exact = mask == field.exact_mask();
         if exact {
             return Value(field, value).fmt(out);
         }
@@ -171,7 +173,8 @@ pub(super) fn parse_port(text: &str) -> Option<OfPort> {
         return Some(port);
     }
     let number = u32::try_from(parse_number(text)?).ok()?;
-    Some(OfPort(number))
+    // Reserved ports may be given by the numbers that OpenFlow 1.0 has for them.
+    Some(OfPort(if (0xff00..=0xffff).contains(&number) { number | 0xffff_0000 } else { number }))
 }
 
 /// One value of a field, without a mask.

@@ -312,9 +312,9 @@ impl Ipam {
 
     // ---- errors ----
 
-    pub(super) fn pool_of(&self, space: &Space, subnet: &Subnet, wanted: Wanted) -> PoolId {
+    pub(super) fn pool_of(&self, space: &Space, subnet: &Subnet, wanted: Wanted) -> Box<PoolId> {
         let range = if let Wanted::Any(range) = wanted { Some(range) } else { None };
-        space.pool_id(subnet.prefix, range)
+        Box::new(space.pool_id(subnet.prefix, range))
     }
 
     fn while_claiming(&self, space: &Space, subnet: &Subnet, wanted: Wanted, error: IpamError) -> IpamError {

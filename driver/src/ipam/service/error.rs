@@ -112,7 +112,7 @@ pub enum IpamError {
         /// The subnet that was asked for.
         prefix: IpNet,
         /// The pool that is there.
-        other: PoolId,
+        other: Box<PoolId>,
     },
     /// The cluster has no such network.
     #[error(
@@ -175,7 +175,7 @@ pub enum IpamError {
     #[error("no address is left in {pool}: of {size}, {}: {remedy}", held_by(.holders))]
     Exhausted {
         /// The pool.
-        pool: PoolId,
+        pool: Box<PoolId>,
         /// How many addresses endpoints can have.
         size: u128,
         /// How many each node holds.
@@ -191,7 +191,7 @@ pub enum IpamError {
     )]
     Silent {
         /// The pool.
-        pool: PoolId,
+        pool: Box<PoolId>,
         /// The owners.
         nodes: Vec<NodeName>,
         /// How long they had.
@@ -203,7 +203,7 @@ pub enum IpamError {
     )]
     StoreAway {
         /// The pool.
-        pool: PoolId,
+        pool: Box<PoolId>,
         /// This node.
         node: NodeName,
         /// How many blocks it has.
@@ -215,7 +215,7 @@ pub enum IpamError {
     #[error("{pool}: other nodes were quicker {tries} times; try again")]
     Contended {
         /// The pool.
-        pool: PoolId,
+        pool: Box<PoolId>,
         /// How often.
         tries: u32,
     },

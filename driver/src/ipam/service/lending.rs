@@ -345,7 +345,7 @@ impl Ipam {
         let mut changed = self.spaces_changed.subscribe();
         let mut tasks = JoinSet::new();
         let mut followed: BTreeMap<NetworkName, (Arc<Space>, AbortHandle)> = BTreeMap::new();
-        tasks.spawn(self.clone().find_own_blocks());
+        tasks.spawn(self.clone().find_own());
         loop {
             let spaces = self.state().networks.clone();
             followed.retain(|name, (space, task)| {
@@ -369,9 +369,9 @@ impl Ipam {
         }
     }
 
-    /// Finds blocks that are this node's although its ledger does not know them: the ledger was lost, or the node
-    /// crashed just after a claim. Without this nobody could ever borrow from them.
-    async fn find_own_blocks(self: Arc<Self>) {
+    /// Finds what is this node's although its ledger does not know it: after a crash just behind a claim or a
+    /// release, or with the ledger lost. Without this nobody could ever have those addresses.
+    async fn find_own(self: Arc<Self>) {
         let prefix = format!("{}blocks/", keys::ROOT);
         let entries = loop {
             match self.store.list(&prefix).await {
@@ -385,8 +385,10 @@ impl Ipam {
                 continue;
             };
             let Ok(network) = network.parse::<NetworkName>() else { continue };
-            let is_own = serde_json::from_slice::<Block>(&entry.value).is_ok_and(|b| b.owner == self.node);
-            let Some(block) = parse_prefix(block).filter(|_| is_own) else { continue };
+            let concerns = serde_json::from_slice::<Block>(&entry.value).is_ok_and(|b| {
+                b.owner == self.node || b.lent.values().any(|borrower| *borrower == self.node)
+            });
+            let Some(block) = parse_prefix(block).filter(|_| concerns) else { continue };
             let Ok(Some(found)) = self.networks.find(&network).await else { continue };
             if let Some(subnet) = found.subnet_of(block.addr()) {
                 let space = self.network_space(&network);

@@ -133,7 +133,7 @@ impl Ipam {
             if let Some((serial, local)) = overlapping {
                 let other =
                     PoolId { scope: Scope::Local(*serial), prefix: local.record.subnet.prefix, range: None };
-                return Err(IpamError::LocalOverlap { prefix: chosen, other });
+                return Err(IpamError::LocalOverlap { prefix: chosen, other: Box::new(other) });
             }
             let serial = state.next_serial;
             state.next_serial += 1;
