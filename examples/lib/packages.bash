@@ -50,7 +50,7 @@ require_packages() {
         mapfile -t missing < <(missing_packages | sort -u)
         ((${#missing[@]} == 0)) && exit 0
         install_stopped "${missing[@]}"
-    ) >&2 || die "apt-get could not install: ${missing[*]} (its own words are above)"
+    ) >&2 </dev/null || die "apt-get could not install: ${missing[*]} (its own words are above)"
 }
 
 install_stopped() {
@@ -60,8 +60,7 @@ install_stopped() {
         kept=$(mktemp "$policy.XXXXXX")
         mv -f "$policy" "$kept"
     fi
-    # The lambda is expanded now, on purpose: the trap outlives this function's locals.
-    # shellcheck disable=SC2064
+    # shellcheck disable=SC2064  # expanded now, on purpose: the trap outlives this function's locals
     trap "rm -f '$policy'; [[ -z '$kept' ]] || mv -f '$kept' '$policy'" EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
@@ -69,8 +68,9 @@ install_stopped() {
     chmod 755 "$policy"
 
     export DEBIAN_FRONTEND=noninteractive
-    apt-get -qq update
-    apt-get -qq install --yes --no-install-recommends "$@" </dev/null
+    # Under `||` the shell does not stop at a failure by itself, so each is looked at.
+    apt-get -qq -o DPkg::Lock::Timeout=300 update || note "apt-get update failed; trying with the lists that are here"
+    apt-get -qq -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends "$@" </dev/null || exit 1
 
     if [[ -d /run/systemd/system ]]; then
         for unit in $(comm -13 <(printf '%s\n' "$before") <(enabled_units)); do

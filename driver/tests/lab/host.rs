@@ -263,11 +263,6 @@ impl Host {
         assert!(status.success(), "the agent of {} ended with {status}", self.name);
     }
 
-    /// What the agent has logged.
-    pub fn agent_log(&self) -> String {
-        self.agent.as_ref().map(Daemon::log).unwrap_or_default()
-    }
-
     /// The agent's resident memory, in KiB.
     #[track_caller]
     pub fn agent_memory(&self) -> u64 {

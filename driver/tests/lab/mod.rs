@@ -12,8 +12,6 @@
 //! - [`packet`]: whole frames, sent and seen.
 //! - [`eventually`]: waiting for a fact, up to a deadline, in place of sleeping.
 
-#![allow(unreachable_pub, missing_docs, reason = "a module of test binaries, not a library")]
-
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -27,8 +25,8 @@ mod host;
 mod namespace;
 pub mod packet;
 
-pub use endpoint::{Endpoint, Stream};
-pub use engine::{Attach, DockerNetwork, Engine, NetworkSpec, call};
+pub use endpoint::Endpoint;
+pub use engine::{Attach, DockerNetwork, NetworkSpec, call};
 pub use host::Host;
 pub use namespace::NetNs;
 

@@ -87,11 +87,6 @@ impl NetNs {
         let output = self.run(|| command(argv).stdin(Stdio::null()).output());
         Printed::from(argv[0].as_ref(), output)
     }
-
-    /// Starts a command in the namespace.
-    pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
-        self.run(|| command.spawn())
-    }
 }
 
 /// The PID, mount and network namespaces of a process in a lab: what a host's daemons run in.

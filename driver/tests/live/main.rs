@@ -4,6 +4,7 @@
 //! when SLUICE_REQUIRE_LIVE is set.
 
 #![cfg(feature = "agent")]
+#![allow(unreachable_pub, reason = "the modules of a test binary are all of one crate")]
 
 #[path = "../lab/mod.rs"]
 mod lab;

@@ -173,3 +173,34 @@ fn the_first_packet_is_answered() {
     }
     assert!(lost.is_empty(), "{} of 100 lost: {lost:?}", lost.len());
 }
+
+#[test]
+fn a_removed_network_leaves_nothing_on_the_switch() {
+    let Some(lab) = Plan::hosts(2).start() else { return };
+    let ports = |lab: &Lab| lab.host(1).vsctl("list-ports br-int");
+    let flows = |lab: &Lab| lab.host(1).flows("br-int").lines().count();
+    // The first network brings the tunnel port with it, which stays for the next.
+    let spec = dual_stack("red", "vxlan");
+    let networks = on_every_host(&lab, &spec);
+    drop_network(&lab, &networks, Vec::new());
+    let (ports_before, flows_before) = (ports(&lab), flows(&lab));
+    for _ in 0..3 {
+        let networks = on_every_host(&lab, &spec);
+        let endpoints = vec![endpoint(&lab, 1, &networks), endpoint(&lab, 1, &networks)];
+        assert!(flows(&lab) > flows_before, "endpoints bring flows");
+        drop_network(&lab, &networks, endpoints);
+        eventually("ports and flows are as before", PATIENCE, || match (ports(&lab), flows(&lab)) {
+            (ports, flows) if ports == ports_before && flows == flows_before => Ok(()),
+            (ports, flows) => Err(format!("{flows} flows (were {flows_before}), ports {ports}")),
+        });
+    }
+}
+
+fn drop_network(lab: &Lab, networks: &[DockerNetwork], endpoints: Vec<Endpoint>) {
+    for endpoint in endpoints {
+        lab.host(1).engine().detach(&networks[0], endpoint).expect("detaching");
+    }
+    for (host, network) in lab.hosts().iter().zip(networks) {
+        host.engine().remove_network(network).expect("removing the network");
+    }
+}
