@@ -39,7 +39,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 
@@ -226,7 +226,7 @@ fn occupant(path: &Path) -> io::Result<Occupant> {
 pub enum Ended {
     /// Every call was answered.
     Finished,
-    /// The deadline came first, and what was still running was abandoned.
+    /// The deadline came first. What still runs goes on until the runtime ends.
     Abandoned,
 }
 
@@ -265,10 +265,14 @@ where
         }
     }
     drop(place);
-    while let Some(Ok((stream, _))) = futures::FutureExt::now_or_never(inner.accept()) {
-        tasks.connection(stream);
+    // Straight from the kernel: tokio does not know of a connection before it has polled for it.
+    if let Ok(inner) = inner.into_std() {
+        while let Ok((stream, _)) = inner.accept() {
+            if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream)) {
+                tasks.connection(stream);
+            }
+        }
     }
-    drop(inner);
     let _ = stop.send(true);
     drop(tasks);
     match tokio::time::timeout(grace, idle.recv()).await {
@@ -316,12 +320,25 @@ where
         let busy = self.busy.clone();
         tokio::spawn(async move {
             let _busy = busy;
+            // The protocol begins with the first byte: told to end before it, hyper closes at once, even on a client
+            // that has written its request by then.
+            tokio::select! {
+                biased;
+                _ = stream.readable() => {}
+                () = stopped(&mut stopping) => {
+                    if !has_bytes(&stream) {
+                        return;
+                    }
+                    let _ = stream.readable().await;
+                }
+            }
             let connection =
                 hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             tokio::pin!(connection);
             let ended = tokio::select! {
+                biased;
                 ended = connection.as_mut() => ended,
-                () = async { stopping.wait_for(|stop| *stop).await.map(drop).unwrap_or_default() } => {
+                () = stopped(&mut stopping) => {
                     connection.as_mut().graceful_shutdown();
                     connection.await
                 }
@@ -331,6 +348,16 @@ where
             }
         });
     }
+}
+
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // An error is a server that is gone, which is the same.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+fn has_bytes(stream: &UnixStream) -> bool {
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    rustix::net::recv(stream, &mut [0u8; 1], flags).is_ok_and(|(_, length)| length > 0)
 }
 
 /// A body that cannot be taken.

@@ -24,6 +24,8 @@ mod pool_id;
 mod service;
 
 pub use arith::{block_of, usable};
+#[cfg(feature = "agent")]
+use arith::{overlap, stable_hash};
 pub use block::{Block, Demand, Refusal};
 pub use defaults::{DefaultPools, DefaultPoolsError};
 pub use lease::{Lease, Source};

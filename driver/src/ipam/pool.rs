@@ -230,7 +230,10 @@ impl Pool {
     }
 
     fn is_free(&self, known: &KnownBlock, address: IpAddr) -> bool {
-        !self.leases.contains_key(&address) && !known.block.lent.contains_key(&address)
+        // A spare address is in an own block when the owner it was lent by has been removed since.
+        !self.leases.contains_key(&address)
+            && !known.block.lent.contains_key(&address)
+            && !self.spare.contains(&address)
     }
 
     /// The free address of an own block, within the range, that rested longest as far as the cursor tells.
@@ -492,9 +495,12 @@ impl Pool {
         }
     }
 
-    /// Gives back what was lent for demands and nobody took.
-    pub fn drop_spare(&mut self) {
-        self.returning.append(&mut self.spare);
+    /// Gives back what was lent for demands and nobody took, save so many addresses. True if there is any.
+    pub fn drop_spare_but(&mut self, keep: usize) -> bool {
+        while self.spare.len() > keep {
+            self.returning.extend(self.spare.pop_last());
+        }
+        !self.returning.is_empty()
     }
 
     /// The owner has the address again.

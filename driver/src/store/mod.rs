@@ -7,6 +7,7 @@ mod embedded;
 mod etcd;
 mod file;
 mod interface;
+mod journal;
 pub mod keys;
 mod ledger;
 pub mod networks;

@@ -1,3 +1,4 @@
-//! The clients: the only modules with sockets.
+//! The only place with sockets: sessions driven over streams by tokio (feature `client`).
 
+pub mod openflow;
 pub mod ovsdb;

@@ -12,7 +12,28 @@
 //! Both tasks end when the last [`Client`] is dropped, the connection's also when the connection breaks. It is
 //! not made again: the owner learns of it by [`Client::closed`] and connects anew, which is also its full
 //! resynchronisation.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use ofctl::client::ovsdb::{Client, Options, Target};
+//! use ofctl::ovsdb::vswitch::{PortSpec, VswitchTransaction};
+//! use tokio::time::Instant;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let deadline = Instant::now() + Duration::from_secs(10);
+//! let target = Target::Unix("/run/openvswitch/db.sock".into());
+//! let client = Client::connect(target, Options::default(), deadline).await?;
+//! let mut plan = VswitchTransaction::new();
+//! plan.add_port(PortSpec::new("br-int", "veth7"));
+//! let ofport = client.apply(plan, deadline).await?.ofport("veth7")?;
+//! println!("veth7 is OpenFlow port {ofport}");
+//! # Ok(())
+//! # }
+//! ```
 
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::collections::HashMap;
@@ -54,7 +75,7 @@ impl fmt::Display for Target {
 pub struct Options {
     /// The database.
     pub database: String,
-    /// The tables that the replica holds. Columns that the server's schema lacks are left out.
+    /// The tables that the replica holds; [`Client::apply`] needs those of the default. Columns that the server's schema lacks are left out.
     pub tables: Vec<MonitorTable>,
     /// Limits and probing.
     pub session: session::Config,
@@ -81,7 +102,7 @@ pub enum CloseReason {
     #[error("ovsdb-server closed the connection")]
     Eof,
     /// The socket failed.
-    #[error("the connection to ovsdb-server failed")]
+    #[error("the connection to ovsdb-server failed: {0}")]
     Io(#[from] io::Error),
     /// The server broke the protocol, or was silent for too long.
     #[error(transparent)]
@@ -104,7 +125,7 @@ pub enum ClientError {
         source: Arc<io::Error>,
     },
     /// The database or its tables cannot be monitored.
-    #[error("ovsdb-server at {target} does not serve database {database}")]
+    #[error("ovsdb-server at {target} does not serve database {database}: {source}")]
     Monitor {
         /// Where.
         target: Target,

@@ -21,6 +21,8 @@
 
 pub mod frame;
 pub mod operation;
+#[cfg(test)]
+mod recorded;
 pub mod replica;
 pub mod schema;
 pub mod session;

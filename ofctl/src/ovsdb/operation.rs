@@ -1,4 +1,14 @@
 //! Transactions: operations with their conditions and mutations (RFC 7047 §4.1.3, §5.2).
+//!
+//! ```
+//! use ofctl::ovsdb::{Condition, Operation};
+//!
+//! let select = Operation::select("Bridge", Condition::equal("name", "br-int"), &["datapath_id"]);
+//! assert_eq!(
+//!     serde_json::to_string(&select).unwrap(),
+//!     r#"{"op":"select","table":"Bridge","where":[["name","==","br-int"]],"columns":["datapath_id"]}"#
+//! );
+//! ```
 
 use std::collections::BTreeMap;
 

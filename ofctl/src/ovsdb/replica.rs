@@ -314,3 +314,94 @@ impl Replica {
         Vswitch::new(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::recorded::schema;
+    use super::*;
+
+    fn uuid(number: u8) -> Uuid {
+        Uuid([number; 16])
+    }
+
+    fn named(name: &str) -> RowUpdate {
+        RowUpdate::Put(Row::new().with("name", name))
+    }
+
+    fn ports<const N: usize>(rows: [(u8, RowUpdate); N]) -> TableUpdates {
+        [("Port".to_owned(), rows.into_iter().map(|(number, update)| (uuid(number), update)).collect())]
+            .into()
+    }
+
+    fn modified(row: Row) -> RowUpdate {
+        RowUpdate::Modify(row)
+    }
+
+    fn replica<const N: usize>(rows: [(u8, RowUpdate); N]) -> Replica {
+        let mut replica = Replica::new(schema());
+        replica.apply_initial(false, Uuid::ZERO, ports(rows)).unwrap();
+        replica
+    }
+
+    fn names(replica: &Replica) -> Vec<&str> {
+        replica.rows("Port").filter_map(|(_, row)| row.str("name")).collect()
+    }
+
+    /// A server that does not know where the replica was sends everything; what it does not send is gone.
+    #[test]
+    fn a_second_first_copy_replaces_unless_found() {
+        let mut whole = replica([(1, named("a")), (2, named("b"))]);
+        let changes = whole.apply_initial(false, uuid(9), ports([(2, named("b")), (3, named("c"))])).unwrap();
+        let changed: Vec<_> = changes.iter().map(|change| (change.uuid, change.new.is_some())).collect();
+        assert_eq!(changed, [(uuid(1), false), (uuid(3), true)]);
+        assert_eq!((names(&whole), whole.last_transaction()), (vec!["b", "c"], uuid(9)));
+        assert!(whole.by_name("Port", "a").is_none());
+
+        let mut found = replica([(1, named("a")), (2, named("b"))]);
+        found.apply_initial(true, uuid(9), ports([(2, RowUpdate::Delete), (3, named("c"))])).unwrap();
+        assert_eq!(names(&found), ["a", "c"]);
+    }
+
+    #[test]
+    fn names_may_change_hands_in_one_update() {
+        let mut swapped = replica([(1, named("a")), (2, named("b"))]);
+        let name = |name| modified(Row::new().with("name", name));
+        swapped.apply(Uuid::ZERO, ports([(1, name("b")), (2, name("a"))])).unwrap();
+        let found = ["a", "b"].map(|name| swapped.by_name("Port", name).unwrap().0);
+        assert_eq!(found, [uuid(2), uuid(1)]);
+        swapped.apply(Uuid::ZERO, ports([(1, named("a")), (2, RowUpdate::Delete)])).unwrap();
+        assert_eq!(swapped.by_name("Port", "a").unwrap().0, uuid(1));
+        assert!(swapped.by_name("Port", "b").is_none());
+    }
+
+    #[test]
+    fn changes_of_unknown_rows_are_errors() {
+        for update in [RowUpdate::Delete, modified(Row::new().with("name", "x"))] {
+            let error = replica([(1, named("a"))]).apply(Uuid::ZERO, ports([(2, update)])).unwrap_err();
+            assert!(error.to_string().contains(&uuid(2).to_string()), "{error}");
+        }
+    }
+
+    #[test]
+    fn several_changes_of_a_row_are_one() {
+        let mut replica = replica([(1, named("a"))]);
+        let mut set = ChangeSet::default();
+        let tag = |tag: Value| modified(Row::new().with("tag", tag));
+        for update in [
+            ports([(1, tag(7.into())), (2, named("b")), (3, named("c"))]),
+            ports([(1, tag(8.into())), (2, RowUpdate::Delete), (3, tag(5.into()))]),
+        ] {
+            set.extend(replica.apply(Uuid::ZERO, update).unwrap());
+        }
+        let changes = set.take();
+        let seen: Vec<_> = changes.iter().map(|change| (change.uuid, change.old.is_some())).collect();
+        assert_eq!(seen, [(uuid(1), true), (uuid(3), false)], "row 2 came and went");
+        assert_eq!(changes[0].new.as_ref().unwrap().integer("tag"), Some(8));
+        assert!(changes[0].touches("tag") && !changes[0].touches("name"));
+        assert_eq!(changes[1].new.as_ref().unwrap().integer("tag"), Some(5));
+        assert!(set.is_empty());
+        set.extend(replica.apply(Uuid::ZERO, ports([(1, tag(Value::empty()))])).unwrap());
+        set.extend(replica.apply(Uuid::ZERO, ports([(1, tag(8.into()))])).unwrap());
+        assert!(set.is_empty(), "changed and changed back");
+    }
+}

@@ -577,3 +577,159 @@ impl<'de> Deserialize<'de> for Atom {
         deserializer.deserialize_any(AtomVisitor)
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn row() -> Uuid {
+        "8dc9fa2c-715a-4cbc-8c9c-4083cb83219f".parse().unwrap()
+    }
+
+    #[test]
+    fn json_is_exact_both_ways() {
+        let uuid = Atom::Uuid(row());
+        let cases = [
+            (r#"0"#, Value::from(0)),
+            (r#"-9223372036854775808"#, Value::from(i64::MIN)),
+            (r#"1.5"#, Value::Atom(Atom::Real(Real::new(1.5).unwrap()))),
+            (r#"true"#, Value::from(true)),
+            (r#""""#, Value::from("")),
+            (r#""a\"\\\n""#, Value::from("a\"\\\n")),
+            (r#"["uuid","8dc9fa2c-715a-4cbc-8c9c-4083cb83219f"]"#, Value::Atom(uuid.clone())),
+            (r#"["named-uuid","port0"]"#, Value::Atom(Atom::NamedUuid("port0".into()))),
+            (r#"["set",[]]"#, Value::empty()),
+            (r#"["set",[1,2]]"#, Value::set([2, 1])),
+            (r#"["map",[]]"#, Value::Map(BTreeMap::new())),
+            (
+                r#"["map",[["key","flow"],["remote_ip","flow"]]]"#,
+                Value::map([("remote_ip", "flow"), ("key", "flow")]),
+            ),
+            (r#"["map",[[1,["uuid","8dc9fa2c-715a-4cbc-8c9c-4083cb83219f"]]]]"#, Value::map([(1, uuid)])),
+        ];
+        for (json, value) in cases {
+            assert_eq!(serde_json::to_string(&value).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Value>(json).unwrap(), value, "{json}");
+        }
+    }
+
+    #[test]
+    fn an_atom_and_its_set_are_one_value() {
+        let set: Value = serde_json::from_str(r#"["set",["a"]]"#).unwrap();
+        assert_eq!(set, Value::from("a"));
+        assert_eq!(Value::Set([Atom::from("a")].into_iter().collect()), Value::from("a"));
+        assert_eq!(serde_json::to_string(&set).unwrap(), r#""a""#);
+        assert_ne!(Value::empty(), Value::Map(BTreeMap::new()));
+    }
+
+    #[test]
+    fn wrong_json_is_refused() {
+        let cases = [
+            "null",
+            "{}",
+            "[]",
+            "[\"set\"]",
+            "[\"bag\",[]]",
+            "[\"set\",[1,1]]",
+            "[\"set\",[],[]]",
+            "[\"set\",[[\"set\",[]]]]",
+            "[\"map\",[[1]]]",
+            "[\"map\",[[1,2,3]]]",
+            "[\"map\",[[1,2],[1,3]]]",
+            "[\"uuid\",\"8dc9\"]",
+            "[\"uuid\"]",
+            "[\"uuid\",\"8dc9fa2c-715a-4cbc-8c9c-4083cb83219f\",1]",
+            "[\"uuid\",7]",
+            "9223372036854775808",
+            "1e999",
+            "\"\\ud800\"",
+            "[\"set\",[null]]",
+            "[1,2]",
+        ];
+        for json in cases {
+            assert!(serde_json::from_str::<Value>(json).is_err(), "{json} was taken");
+        }
+    }
+
+    #[test]
+    fn uuids_are_read_strictly() {
+        assert_eq!(row().to_string(), "8dc9fa2c-715a-4cbc-8c9c-4083cb83219f");
+        for text in [
+            "",
+            "8dc9fa2c-715a-4cbc-8c9c-4083cb83219",
+            "8dc9fa2c-715a-4cbc-8c9c-4083cb83219g",
+            "8dc9fa2c0715a-4cbc-8c9c-4083cb83219f",
+            "8dc9fa2c-715a-4cbc-8c9c-4083cb8321\u{e9}",
+        ] {
+            assert!(text.parse::<Uuid>().is_err(), "{text:?} was taken");
+        }
+    }
+
+    pub(in crate::ovsdb) fn atom() -> impl Strategy<Value = Atom> {
+        prop_oneof![
+            any::<i64>().prop_map(Atom::Integer),
+            any::<f64>().prop_filter_map("finite", |number| Real::new(number).map(Atom::Real)),
+            any::<bool>().prop_map(Atom::Boolean),
+            any::<String>().prop_map(Atom::String),
+            any::<[u8; 16]>().prop_map(|octets| Atom::Uuid(Uuid(octets))),
+            "[a-z_][a-z0-9_]{0,8}".prop_map(Atom::NamedUuid),
+        ]
+    }
+
+    pub(in crate::ovsdb) fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            atom().prop_map(Value::Atom),
+            prop::collection::vec(atom(), 0..6).prop_map(Value::set),
+            prop::collection::btree_map(atom(), atom(), 0..6).prop_map(Value::Map),
+        ]
+    }
+
+    fn small_set() -> impl Strategy<Value = Value> {
+        prop::collection::btree_set(0i64..8, 0..6).prop_map(Value::set)
+    }
+
+    fn small_map() -> impl Strategy<Value = Value> {
+        prop::collection::btree_map(0i64..6, 0i64..3, 0..6).prop_map(Value::map)
+    }
+
+    /// What ovsdb-server sends for a column that went from one value to another.
+    fn difference(old: &Value, new: &Value) -> Value {
+        match (old, new) {
+            (Value::Map(old), Value::Map(new)) => {
+                let gone = old.iter().filter(|(key, _)| !new.contains_key(key));
+                let set = new.iter().filter(|(key, value)| old.get(key) != Some(value));
+                Value::Map(gone.chain(set).map(|(key, value)| (key.clone(), value.clone())).collect())
+            }
+            _ => {
+                let gone = old.atoms().iter().filter(|atom| !new.contains(*atom));
+                let come = new.atoms().iter().filter(|atom| !old.contains(*atom));
+                Value::set(gone.chain(come).cloned())
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn values_survive_json(value in value()) {
+            let json = serde_json::to_string(&value).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), value);
+        }
+
+        #[test]
+        fn a_set_difference_leads_from_old_to_new(old in small_set(), new in small_set()) {
+            prop_assert_eq!(old.patched(&difference(&old, &new)), new);
+        }
+
+        #[test]
+        fn a_map_difference_leads_from_old_to_new(old in small_map(), new in small_map()) {
+            prop_assert_eq!(old.patched(&difference(&old, &new)), new);
+        }
+
+        #[test]
+        fn any_json_is_read_or_refused(text in "[\\[\\]{}\"a-z,0-9.e:\\\\ -]{0,60}") {
+            let _ = serde_json::from_str::<Value>(&text);
+        }
+    }
+}

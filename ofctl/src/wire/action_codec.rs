@@ -135,6 +135,17 @@ impl Action {
         Ok(())
     }
 
+    /// Decodes exactly one action, header included.
+    ///
+    /// # Errors
+    /// If the bytes are not one action.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Action, DecodeError> {
+        let mut input = Reader::new("action", bytes);
+        let action = Action::take(&mut input)?;
+        input.finish()?;
+        Ok(action)
+    }
+
     /// Takes one action.
     pub(crate) fn take(input: &mut Reader<'_>) -> Result<Action, DecodeError> {
         let whole = input.peek();

@@ -262,7 +262,7 @@ fields! {
     /// Connection tracking state (`NXM_NX_CT_STATE`).
     CtState: "ct_state" "", 32, 4, CtState, None, masked, readonly, NXM_NX 105 "NXM_NX_CT_STATE", NXM_NX 105 "NXM_NX_CT_STATE";
     /// Connection tracking zone (`NXM_NX_CT_ZONE`).
-    CtZone: "ct_zone" "", 16, 2, Hex, None, exact, readonly, NXM_NX 106 "NXM_NX_CT_ZONE", NXM_NX 106 "NXM_NX_CT_ZONE";
+    CtZone: "ct_zone" "", 16, 2, Decimal, None, exact, readonly, NXM_NX 106 "NXM_NX_CT_ZONE", NXM_NX 106 "NXM_NX_CT_ZONE";
     /// Connection mark (`NXM_NX_CT_MARK`).
     CtMark: "ct_mark" "", 32, 4, Hex, None, masked, writable, NXM_NX 107 "NXM_NX_CT_MARK", NXM_NX 107 "NXM_NX_CT_MARK";
     /// Connection label (`NXM_NX_CT_LABEL`).

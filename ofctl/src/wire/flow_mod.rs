@@ -119,6 +119,11 @@ impl FlowMod {
         FlowMod { cookie, cookie_mask: mask, ..FlowMod::new(FlowModCommand::Delete, TableId::ALL) }
     }
 
+    /// What identifies the entry that it is about, unless it is a delete of many.
+    pub fn key(&self) -> FlowKey {
+        FlowKey { table: self.table, priority: self.priority, matching: self.matching.clone() }
+    }
+
     /// The entry that an addition makes.
     pub fn entry(&self) -> FlowEntry {
         FlowEntry {

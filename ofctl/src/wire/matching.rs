@@ -85,10 +85,13 @@ impl Match {
         match field {
             Field::VlanTci => {
                 self.set_plain(Field::VlanVid, FieldValue::from(v & 0x1fff), FieldValue::from(m & 0x1fff));
-                // Open vSwitch cannot report part of a priority; any bit of it stands for all.
-                let pcp_mask = if m >> 13 == 0 { 0u8 } else { 7 };
+                // Open vSwitch reports no priority without a tag, and no part of one: any bit stands for all.
+                let pcp_mask = if v & m & 0x1fff == 0 || m >> 13 == 0 { 0u8 } else { 7 };
                 self.set_plain(Field::VlanPcp, FieldValue::from(v >> 13), FieldValue::from(pcp_mask));
             }
+            // Open vSwitch matches these with a mask of the bits that it knows even where none was given.
+            Field::TunFlags => self.set_plain(field, value, FieldValue::from(m & 1)),
+            Field::CtState => self.set_plain(field, value, FieldValue::from(m & 0xff)),
             Field::IpTos => self.set_plain(Field::IpDscp, FieldValue::from(v >> 2), FieldValue::from(m >> 2)),
             Field::InPort16 => {
                 let port = if v >= 0xff00 { v as u32 | 0xffff_0000 } else { v as u32 };

@@ -69,10 +69,15 @@ fn take_header(input: &mut Reader<'_>) -> Result<RawHeader, DecodeError> {
     Ok(RawHeader { field, has_mask: number_and_mask & 1 == 1, length })
 }
 
-/// A field's header in a Nicira action, where no value follows: its length is that of the whole field.
+/// A field's header in a Nicira action, where no value follows: its length is that of the whole field, or for a
+/// tunnel option whatever the switch's TLV map makes of it.
 pub(crate) fn take_action_header(input: &mut Reader<'_>) -> Result<Option<Field>, DecodeError> {
     let header = take_header(input)?;
-    Ok(header.field.filter(|field| !header.has_mask && header.length == usize::from(field.spec().wire_bytes)))
+    let fits = |field: &Field| {
+        let whole = usize::from(field.spec().wire_bytes);
+        header.length == whole || (whole > FieldValue::MAX_BYTES && header.length <= whole)
+    };
+    Ok(header.field.filter(|field| !header.has_mask && fits(field)))
 }
 
 /// Appends a field's header as Nicira actions name it.

@@ -42,7 +42,7 @@ impl FieldValue {
     }
 
     /// All bits as an IPv6 address.
-    pub const fn to_ipv6(self) -> Ipv6Addr {
+    pub fn to_ipv6(self) -> Ipv6Addr {
         Ipv6Addr::from_octets(self.0)
     }
 

@@ -86,7 +86,8 @@ impl Edge {
         self.call(method, &body).instrument(span).await
     }
 
-    async fn call(&self, method: Method, body: &[u8]) -> http::Response {
+    /// Answers one call whose body is read.
+    pub(super) async fn call(&self, method: Method, body: &[u8]) -> http::Response {
         let started = Instant::now();
         let answered = self.dispatch(method, body).await;
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -122,57 +123,56 @@ impl Edge {
             })),
             Method::AllocateNetwork => {
                 // Swarm passes on to CreateNetwork only those options that come back here.
-                let request = parsed(body, AllocateNetwork::parse)?;
+                let request = parsed(method, body, AllocateNetwork::parse)?;
                 note_network(request.network.as_str());
                 Ok(json!({ "Options": request.options }))
             }
             Method::FreeNetwork => {
-                note_network(parsed(body, NetworkRef::parse)?.network.as_str());
+                note_network(parsed(method, body, NetworkRef::parse)?.network.as_str());
                 Ok(json!({}))
             }
             Method::CreateNetwork => {
-                let request = parsed(body, CreateNetwork::parse)?;
+                let request = parsed(method, body, CreateNetwork::parse)?;
                 note_network(request.network.as_str());
                 done(driver.create_network(request)).await
             }
             Method::DeleteNetwork => {
-                let request = parsed(body, NetworkRef::parse)?;
+                let request = parsed(method, body, NetworkRef::parse)?;
                 note_network(request.network.as_str());
                 done(driver.delete_network(request)).await
             }
             Method::CreateEndpoint => {
-                let request = parsed(body, CreateEndpoint::parse)?;
+                let (request, open) = parsed(method, body, CreateEndpoint::parse)?;
                 note(request.network.as_str(), request.endpoint.as_str());
-                let reply = driver.create_endpoint(request.clone()).await?;
-                Ok(reply.to_json(&request))
+                Ok(driver.create_endpoint(request).await?.to_json(open))
             }
-            Method::DeleteEndpoint => done(driver.delete_endpoint(endpoint(body)?)).await,
+            Method::DeleteEndpoint => done(driver.delete_endpoint(endpoint(method, body)?)).await,
             Method::EndpointOperInfo => {
-                let info = driver.operational_info(endpoint(body)?).await?;
+                let info = driver.operational_info(endpoint(method, body)?).await?;
                 Ok(json!({ "Value": info }))
             }
             Method::Join => {
-                let request = parsed(body, Join::parse)?;
+                let request = parsed(method, body, Join::parse)?;
                 note(request.network.as_str(), request.endpoint.as_str());
                 Ok(driver.join(request).await?.to_json())
             }
-            Method::Leave => done(driver.leave(endpoint(body)?)).await,
+            Method::Leave => done(driver.leave(endpoint(method, body)?)).await,
             Method::ProgramExternalConnectivity => {
-                let request = parsed(body, ProgramExternal::parse)?;
+                let request = parsed(method, body, ProgramExternal::parse)?;
                 note(request.network.as_str(), request.endpoint.as_str());
                 done(driver.program_external(request)).await
             }
-            Method::RevokeExternalConnectivity => done(driver.revoke_external(endpoint(body)?)).await,
+            Method::RevokeExternalConnectivity => done(driver.revoke_external(endpoint(method, body)?)).await,
             Method::RequestPool => {
-                Ok(driver.request_pool(parsed(body, RequestPool::parse)?).await?.to_json())
+                Ok(driver.request_pool(parsed(method, body, RequestPool::parse)?).await?.to_json())
             }
-            Method::ReleasePool => done(driver.release_pool(parsed(body, ReleasePool::parse)?)).await,
+            Method::ReleasePool => done(driver.release_pool(parsed(method, body, ReleasePool::parse)?)).await,
             Method::RequestAddress => {
-                let address = driver.request_address(parsed(body, RequestAddress::parse)?).await?;
+                let address = driver.request_address(parsed(method, body, RequestAddress::parse)?).await?;
                 Ok(json!({ "Address": address.to_string(), "Data": {} }))
             }
             Method::ReleaseAddress => {
-                done(driver.release_address(parsed(body, ReleaseAddress::parse)?)).await
+                done(driver.release_address(parsed(method, body, ReleaseAddress::parse)?)).await
             }
         }
     }
@@ -193,12 +193,17 @@ fn refused(refusal: &Refusal) -> Value {
     json!({ "Err": refusal.message(), "Error": refusal.message() })
 }
 
-fn parsed<T>(body: &[u8], parse: impl FnOnce(Fields) -> Result<T, RequestError>) -> Result<T, Refusal> {
-    Ok(parse(Fields::from_body(body)?)?)
+fn parsed<T>(
+    method: Method,
+    body: &[u8],
+    parse: impl FnOnce(Fields) -> Result<T, RequestError>,
+) -> Result<T, Refusal> {
+    // `docker` does not say which call was refused.
+    Fields::from_body(body).and_then(parse).map_err(|error| Refusal::new(format!("{method}: {error}")))
 }
 
-fn endpoint(body: &[u8]) -> Result<EndpointRef, Refusal> {
-    let request = parsed(body, EndpointRef::parse)?;
+fn endpoint(method: Method, body: &[u8]) -> Result<EndpointRef, Refusal> {
+    let request = parsed(method, body, EndpointRef::parse)?;
     note(request.network.as_str(), request.endpoint.as_str());
     Ok(request)
 }

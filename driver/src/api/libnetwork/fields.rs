@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 /// A request that cannot be understood.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// No body at all. dockerd sends that when it repeats a call whose answer was lost (libnetwork.md §0.2):
-    /// taking it for a request makes `docker run` succeed with an endpoint that nobody has heard of.
+    /// No body at all. dockerd sends that when it repeats a call whose answer was lost: taking it for a request
+    /// makes `docker run` succeed with an endpoint that nobody has heard of.
     #[error(
         "the request has no body; Docker sends that when it repeats a call whose answer was lost: \
          run the docker command again"
@@ -160,39 +160,42 @@ impl Fields {
 
     /// An array of objects; absent is empty.
     pub(super) fn objects(&mut self, key: &str) -> Result<Vec<Fields>, RequestError> {
-        let wanted = "an array of objects is wanted";
-        let items = match self.take(key) {
-            None => return Ok(Vec::new()),
-            Some(Value::Array(items)) => items,
-            Some(other) => return Err(self.invalid(key, &other, wanted)),
-        };
-        let path = self.path(key);
-        items
-            .into_iter()
-            .enumerate()
-            .map(|(index, item)| match item {
-                Value::Object(map) => Ok(Fields { path: format!("{path}[{index}]"), map }),
-                other => Err(self.invalid(&format!("{key}[{index}]"), &other, wanted)),
-            })
-            .collect()
+        self.items(key, "an array of objects is wanted", |path, item| match item {
+            Value::Object(map) => Ok(Fields { path, map }),
+            other => Err(other),
+        })
     }
 
     /// An array of strings; absent is empty.
     pub(super) fn texts(&mut self, key: &str) -> Result<Vec<String>, RequestError> {
-        let wanted = "an array of strings is wanted";
+        self.items(key, "an array of strings is wanted", |_, item| match item {
+            Value::String(text) => Ok(text),
+            other => Err(other),
+        })
+    }
+
+    fn items<T>(
+        &mut self,
+        key: &str,
+        wanted: &str,
+        read: impl Fn(String, Value) -> Result<T, Value>,
+    ) -> Result<Vec<T>, RequestError> {
         let items = match self.take(key) {
             None => return Ok(Vec::new()),
             Some(Value::Array(items)) => items,
             Some(other) => return Err(self.invalid(key, &other, wanted)),
         };
-        items
-            .into_iter()
-            .enumerate()
-            .map(|(index, item)| match item {
-                Value::String(text) => Ok(text),
-                other => Err(self.invalid(&format!("{key}[{index}]"), &other, wanted)),
-            })
-            .collect()
+        let array = self.path(key);
+        let mut read_items = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            let path = format!("{array}[{index}]");
+            read_items.push(read(path.clone(), item).map_err(|other| RequestError::Invalid {
+                field: path,
+                value: shown(&other),
+                wanted: wanted.to_owned(),
+            })?);
+        }
+        Ok(read_items)
     }
 
     /// What is left, each value parsed from its text.

@@ -1,8 +1,8 @@
 //! Docker's remote-driver and IPAM plugin protocol.
 //!
 //! dockerd speaks HTTP/1.1 over a Unix socket: one POST a call, a JSON object each way. This is the whole of its
-//! NetworkDriver and IpamDriver interfaces; what Docker 20.10 to 28.5 really send was measured, and the recordings
-//! of it are among the tests.
+//! NetworkDriver and IpamDriver interfaces. What is said here of dockerd's behaviour was measured with Docker
+//! 20.10.24, 26.1.5 and 28.5.2, whose recorded calls are among the tests.
 //!
 //! - [`Edge`] reads a request, parses it into the types of this module, asks a [`Driver`], and writes the reply.
 //! - [`Driver`] is what stands behind it. It sees only requests that make sense.
@@ -88,3 +88,6 @@ pub trait Driver: Send + Sync + 'static {
     /// Takes an address back.
     async fn release_address(&self, request: ReleaseAddress) -> Result<(), Refusal>;
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,11 +8,11 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use ofctl::MacAddr;
 use serde_json::{Map, Value, json};
 
-use super::request::{CreateEndpoint, PoolId};
+use super::request::{Open, PoolId};
 use crate::model::LinkName;
 
 /// What an endpoint has. The edge tells Docker only what the request left open, as Docker refuses a driver that
-/// repeats an address or a MAC address that it was given, even the same one (libnetwork.md §0.15).
+/// repeats an address or a MAC address that it was given, even the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct CreateEndpointReply {
     /// The MAC address. Without one `docker inspect` shows none, and dockerd announces no address.
@@ -24,15 +24,15 @@ pub struct CreateEndpointReply {
 }
 
 impl CreateEndpointReply {
-    pub(super) fn to_json(self, request: &CreateEndpoint) -> Value {
+    pub(super) fn to_json(self, open: Open) -> Value {
         let mut interface = Map::new();
-        if let Some(mac) = self.mac.filter(|_| !request.mac_in_interface) {
+        if let Some(mac) = self.mac.filter(|_| open.mac) {
             interface.insert("MacAddress".to_owned(), mac.to_string().into());
         }
-        if let Some(ipv4) = self.ipv4.filter(|_| request.ipv4.is_none()) {
+        if let Some(ipv4) = self.ipv4.filter(|_| open.ipv4) {
             interface.insert("Address".to_owned(), ipv4.to_string().into());
         }
-        if let Some(ipv6) = self.ipv6.filter(|_| request.ipv6.is_none()) {
+        if let Some(ipv6) = self.ipv6.filter(|_| open.ipv6) {
             interface.insert("AddressIPv6".to_owned(), ipv6.to_string().into());
         }
         if interface.is_empty() { json!({}) } else { json!({ "Interface": interface }) }
@@ -84,7 +84,7 @@ pub struct StaticRoute {
 /// A route that cannot be given to Docker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StaticRouteError {
-    /// Docker 28 fails on a default route here (libnetwork.md §2, Join).
+    /// Docker 28 fails on a default route here.
     #[error("{0} cannot be a static route: Docker refuses it; give a gateway instead")]
     Default(IpNet),
     /// The next hop is of the other family.

@@ -59,6 +59,11 @@ impl PoolData {
         })
     }
 
+    /// True if our IPAM driver gave the pool out.
+    pub fn is_of_sluice(&self) -> bool {
+        [AddressSpace::LOCAL, AddressSpace::GLOBAL].contains(&self.address_space.as_str())
+    }
+
     /// True for the pool of Docker's null IPAM: endpoints have no address that Docker knows of.
     pub fn is_null(&self) -> bool {
         self.pool.prefix_len() == 0
@@ -260,12 +265,18 @@ pub struct CreateEndpoint {
     /// Those `--driver-opt` whose keys are Docker's own, such as `com.docker.network.endpoint.sysctls`. dockerd
     /// acts on them or not; a driver has no cause to refuse one.
     pub docker_options: BTreeMap<String, String>,
-    /// True if `Interface` had the MAC address, so that the answer must not.
-    pub(super) mac_in_interface: bool,
+}
+
+/// What a request for an endpoint left open: all that the answer may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Open {
+    pub(super) mac: bool,
+    pub(super) ipv4: bool,
+    pub(super) ipv6: bool,
 }
 
 impl CreateEndpoint {
-    pub(super) fn parse(mut fields: Fields) -> Result<Self, RequestError> {
+    pub(super) fn parse(mut fields: Fields) -> Result<(Self, Open), RequestError> {
         let EndpointRef { network, endpoint } = EndpointRef::take(&mut fields)?;
         let mut interface = fields.object("Interface")?;
         let ipv4 = interface
@@ -281,7 +292,9 @@ impl CreateEndpoint {
             let wanted = format!("the MAC address of Options[\"{MAC_ADDRESS}\"], {other}, is wanted");
             return Err(interface.invalid("MacAddress", &mac.to_string().into(), wanted));
         }
-        Ok(CreateEndpoint {
+        // A MAC address in the options alone is not in the interface: Docker has to be told it.
+        let open = Open { mac: in_interface.is_none(), ipv4: ipv4.is_none(), ipv6: ipv6.is_none() };
+        let request = CreateEndpoint {
             network,
             endpoint,
             ipv4,
@@ -291,8 +304,8 @@ impl CreateEndpoint {
             dns_servers: options.texts(DNS_SERVERS)?,
             docker_options: options.take_texts(|key| key.starts_with(DOCKERS)),
             options: options.into_texts()?,
-            mac_in_interface: in_interface.is_some(),
-        })
+        };
+        Ok((request, open))
     }
 
     /// The addresses: none, one, or one of each family.
@@ -338,7 +351,7 @@ pub struct Join {
     /// The endpoint.
     pub endpoint: EndpointId,
     /// The path of the sandbox's network namespace. It need not exist yet: before Docker 28 it does not when a
-    /// container starts (libnetwork.md §0.17). Its last part is the start of the sandbox's id.
+    /// container starts. Its last part is the start of the sandbox's id.
     pub sandbox_key: String,
     /// What is exposed and published.
     pub ports: Ports,
@@ -390,6 +403,15 @@ impl AddressSpace {
     pub const LOCAL: &'static str = "sluice-local";
     /// The name of the global space.
     pub const GLOBAL: &'static str = "sluice-global";
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Local => Self::LOCAL,
+            Self::Global => Self::GLOBAL,
+            Self::Other(name) => name,
+        }
+    }
 }
 
 impl From<&str> for AddressSpace {

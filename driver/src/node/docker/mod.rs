@@ -1,7 +1,7 @@
 //! A client of the Docker Engine API: what the reconciler compares with, and what `docker_sync` creates.
 //!
 //! Never to be called from a handler of the plugin protocol. dockerd holds a container's lock while it waits for the
-//! plugin, and some requests wait for that lock: the two would wait for each other (libnetwork.md §0.18).
+//! plugin, and some requests wait for that lock: the two would wait for each other.
 //!
 //! Requests have no version in their path, which every engine answers with the newest version that it has; the
 //! fields used here have been the same from Docker 20.10 on. Each request has a connection and a deadline of its own.
@@ -53,8 +53,8 @@ pub enum DockerError {
         source: io::Error,
     },
     /// The engine did not answer in time.
-    #[error("the Docker engine on {} did not answer {request} within {} s: try again; if that does not help, see dockerd's log",
-        socket.display(), deadline.as_secs())]
+    #[error("the Docker engine on {} did not answer {request} within {deadline:?}: try again; if that does not help, see dockerd's log",
+        socket.display())]
     Late {
         /// The socket's path.
         socket: PathBuf,

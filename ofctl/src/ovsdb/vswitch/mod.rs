@@ -6,6 +6,8 @@
 mod plan;
 mod rows;
 mod spec;
+#[cfg(test)]
+mod tests;
 
 pub use plan::{PlanError, VswitchTransaction};
 pub use rows::{Bridge, Interface, LinkState, Port, Vswitch};

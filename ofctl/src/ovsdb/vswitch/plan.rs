@@ -1,6 +1,6 @@
 //! What bridges and ports should be, compared with a replica to make one transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::rows::{Bridge, Vswitch};
 use super::{BRIDGE, BridgeSpec, INTERFACE, PORT, PortSpec, ROOT};
@@ -43,6 +43,9 @@ pub enum PlanError {
         /// Where the plan has it.
         wanted: String,
     },
+    /// A bridge's own port was to be removed.
+    #[error("port {0} is the local port of bridge {0}: it goes with the bridge, and not before")]
+    LocalPort(String),
     /// The name is a bond's, or an interface's inside one.
     #[error("{0} is, or is part of, a bond: a port of one interface was expected")]
     Bond(String),
@@ -187,7 +190,7 @@ impl VswitchTransaction {
     /// [`PlanError`] when the plan does not fit; nothing is then to be sent.
     pub fn build(&self, replica: &Replica) -> Result<Transaction, PlanError> {
         let vswitch = replica.vswitch();
-        let (root, root_row) = vswitch.root().ok_or(PlanError::NotInitialised)?;
+        let (root, _) = vswitch.root().ok_or(PlanError::NotInitialised)?;
         let mut builder = Builder {
             vswitch,
             mark: self.mark.as_ref(),
@@ -195,11 +198,12 @@ impl VswitchTransaction {
             changes: Vec::new(),
             bridges: BTreeMap::new(),
             homes: BTreeMap::new(),
+            gone: BTreeSet::new(),
         };
         for bridge in builder.vswitch.bridges() {
             builder.homes.extend(bridge.row.uuids("ports").map(|port| (port, bridge)));
         }
-        let (mut made, mut gone) = (Vec::new(), Vec::new());
+        let mut made = Vec::new();
         for (name, step) in &self.bridges {
             if name.is_empty() {
                 return Err(PlanError::EmptyName("bridge"));
@@ -209,7 +213,7 @@ impl VswitchTransaction {
                 (BridgeStep::Ensure(spec), None) => made.push(spec),
                 (BridgeStep::Remove, Some(bridge)) => {
                     builder.check_mark("bridge", name, bridge.row)?;
-                    gone.push(bridge.uuid);
+                    builder.gone.insert(bridge.uuid);
                 }
                 (BridgeStep::Remove, None) => {}
             }
@@ -245,9 +249,8 @@ impl VswitchTransaction {
         if !bridge_names.is_empty() {
             mutations.push(Mutation::insert("bridges", Value::set(bridge_names)));
         }
-        let gone: Vec<Uuid> = root_row.uuids("bridges").filter(|bridge| gone.contains(bridge)).collect();
-        if !gone.is_empty() {
-            mutations.push(Mutation::delete("bridges", Value::set(gone)));
+        if !builder.gone.is_empty() {
+            mutations.push(Mutation::delete("bridges", Value::set(builder.gone)));
         }
         if !mutations.is_empty() {
             builder.changes.push(Operation::mutate(ROOT, root, mutations));
@@ -276,6 +279,8 @@ struct Builder<'a, 'p> {
     bridges: BTreeMap<&'p str, PortsOfBridge>,
     /// Which bridge each port is in, so that a plan of many ports stays linear.
     homes: BTreeMap<Uuid, Bridge<'a>>,
+    /// The bridges to be removed.
+    gone: BTreeSet<Uuid>,
 }
 
 impl<'a, 'p> Builder<'a, 'p> {
@@ -349,14 +354,19 @@ impl<'a, 'p> Builder<'a, 'p> {
     }
 
     fn ensure_port(&mut self, spec: &'p PortSpec, may_make: bool) -> Result<(), PlanError> {
+        let no_bridge = || PlanError::NoSuchBridge { bridge: spec.bridge.clone(), port: spec.name.clone() };
+        let bridge = self.vswitch.bridge(&spec.bridge);
+        if bridge.is_some_and(|bridge| self.gone.contains(&bridge.uuid)) {
+            return Err(no_bridge());
+        }
         let Some(port) = self.vswitch.port(&spec.name) else {
             let planned = self.bridges.get(spec.bridge.as_str()).is_some_and(|bridge| bridge.new);
             if planned && spec.name == spec.bridge {
                 // The local port of a bridge that this plan makes is made with it.
                 return Ok(());
             }
-            if !planned && self.vswitch.bridge(&spec.bridge).is_none() {
-                return Err(PlanError::NoSuchBridge { bridge: spec.bridge.clone(), port: spec.name.clone() });
+            if !planned && bridge.is_none() {
+                return Err(no_bridge());
             }
             if !may_make {
                 return Err(PlanError::NoSuchPort { bridge: spec.bridge.clone(), port: spec.name.clone() });
@@ -418,6 +428,9 @@ impl<'a, 'p> Builder<'a, 'p> {
 
     fn remove_port(&mut self, bridge: &'p str, name: &str) -> Result<(), PlanError> {
         let Some(port) = self.vswitch.port(name) else { return Ok(()) };
+        if name == bridge {
+            return Err(PlanError::LocalPort(name.to_owned()));
+        }
         // In another bridge it is another's port: this bridge does not have it.
         if self.homes.get(&port.uuid).is_none_or(|home| home.name() != bridge) {
             return Ok(());

@@ -44,7 +44,7 @@ impl<'a> Vswitch<'a> {
         self.root_integer("cur_cfg")
     }
 
-    /// The release of ovs-vswitchd, as in `3.1.0`.
+    /// The release of Open vSwitch, as in `3.1.0`; ovs-ctl writes it, so a switch started otherwise has none.
     pub fn ovs_version(&self) -> Option<&'a str> {
         self.root()?.1.str("ovs_version")
     }

@@ -219,4 +219,32 @@ impl PortSpec {
         self.trunks = vlans.into_iter().collect();
         self
     }
+
+    /// The VLAN that it is in, untagged.
+    #[must_use]
+    pub fn tag(mut self, vlan: u16) -> PortSpec {
+        self.tag = Some(vlan);
+        self
+    }
+
+    /// How it treats tags.
+    #[must_use]
+    pub fn vlan_mode(mut self, mode: VlanMode) -> PortSpec {
+        self.vlan_mode = Some(mode);
+        self
+    }
+
+    /// The MAC address of an internal interface.
+    #[must_use]
+    pub fn mac(mut self, mac: MacAddr) -> PortSpec {
+        self.mac = Some(mac);
+        self
+    }
+
+    /// One more setting of the interface.
+    #[must_use]
+    pub fn other_config(mut self, key: impl Into<String>, value: impl Into<String>) -> PortSpec {
+        self.other_config.insert(key.into(), value.into());
+        self
+    }
 }
