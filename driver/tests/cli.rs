@@ -128,7 +128,7 @@ impl World {
         let backend = Arc::new(TestBackend { cluster, created: Mutex::default() });
         let listener = http::bind(&directory.path().join("admin.sock")).unwrap();
         let served: Arc<dyn Backend> = backend.clone();
-        runtime.spawn(admin::serve(listener, served, std::future::pending(), Duration::from_secs(1)));
+        runtime.spawn(admin::serve(listener, served, std::future::pending()));
         drop(guard);
         World { directory, store, backend, runtime }
     }
