@@ -1,5 +1,6 @@
 //! The command against an agent's socket with a backend of the test's own, and against a store.
 #![cfg(feature = "agent")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,5 +1,6 @@
 //! The configuration: which layer counts, what is refused and how it is said.
 #![cfg(feature = "agent")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
