@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use super::daemon::Daemon;
+use super::endpoint::Endpoint;
 use super::engine::Engine;
 use super::namespace::{NetNs, Printed, Space};
+use super::packet::mac;
 use super::{ETCD, Lab, PATIENCE, Plan, Store, eventually, inside};
 
 /// A host: a network namespace with a /run of its own, and daemons in them.
@@ -168,6 +171,39 @@ impl Host {
                 .chain(words.split_whitespace())
                 .collect();
         self.exec(argv)
+    }
+
+    /// An endpoint on br-phy, a plain learning switch, without any agent: what a test can do itself, so that it
+    /// is known to see what it looks for.
+    #[track_caller]
+    pub fn plug(&self, number: u8) -> Endpoint {
+        let ns = NetNs::new();
+        let (link, v4, v6) =
+            (format!("plain{number}"), format!("10.5.0.{number}/16"), format!("fd00:5::{number}/64"));
+        let address = format!("02:05:00:00:00:{number:02}");
+        let add = [
+            "link",
+            "add",
+            &link,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "address",
+            &address,
+            "netns",
+            &ns.path(),
+        ];
+        self.net.exec([&["ip"][..], &add].concat()).expect("a pair of links");
+        self.net.exec(["ip", "link", "set", &link, "up"]).expect("link up");
+        ns.exec(["ethtool", "-K", "eth0", "tx", "off"]).expect("offload off");
+        ns.exec(["ip", "address", "add", &v4, "dev", "eth0"]).expect("its IPv4 address");
+        ns.exec(["ip", "-6", "address", "add", &v6, "dev", "eth0", "nodad"]).expect("its IPv6 address");
+        ns.exec(["ip", "link", "set", "eth0", "up"]).expect("link up");
+        self.vsctl(&format!("add-port br-phy {link}"));
+        let nothing = String::new();
+        Endpoint::new(ns, nothing.clone(), nothing, link, mac(&address), &v4, &v6, Duration::ZERO)
     }
 
     /// The calls that dockerd makes, made by the test.
