@@ -114,7 +114,7 @@ agent_up() {
 sluice() {
     local host=$1
     shift
-    in_host "$host" "$SLUICE_BIN" --admin-socket "$SANDBOX/$host/sluice.sock" "$@"
+    in_host "$host" env SLUICE_ADMIN_SOCKET="$SANDBOX/$host/sluice.sock" "$SLUICE_BIN" "$@"
 }
 
 # dockerd_up HOST: a Docker engine with a private data directory, cgroup parent and configuration.

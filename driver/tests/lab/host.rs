@@ -154,11 +154,9 @@ impl Host {
 
     /// Runs the sluice command against this host's agent.
     pub fn sluice(&self, words: &str) -> Printed {
-        let socket = self.path("sluice.sock");
-        let argv: Vec<&str> = [env!("CARGO_BIN_EXE_sluice"), "--admin-socket", &socket]
-            .into_iter()
-            .chain(words.split_whitespace())
-            .collect();
+        let socket = format!("SLUICE_ADMIN_SOCKET={}", self.path("sluice.sock"));
+        let argv: Vec<&str> =
+            ["env", &socket, env!("CARGO_BIN_EXE_sluice")].into_iter().chain(words.split_whitespace()).collect();
         self.exec(argv)
     }
 
