@@ -9,7 +9,7 @@ use super::endpoint::Endpoint;
 use super::engine::Engine;
 use super::namespace::{NetNs, Printed, Space};
 use super::packet::mac;
-use super::{ETCD, Lab, PATIENCE, Plan, Store, eventually, inside};
+use super::{ETCD, Lab, PATIENCE, Plan, Store, binary, eventually, inside};
 
 /// A host: a network namespace with a /run of its own, and daemons in them.
 #[derive(Debug)]
@@ -39,7 +39,6 @@ impl Host {
         lab.ip_batch(&format!(
             "link add to-{name} type veth peer name eth0 netns {name}\nlink set to-{name} master wire up\n"
         ));
-        // Packets that reach a userspace switch must carry finished checksums.
         lab.space
             .exec(["ip", "netns", "exec", &name, "ethtool", "-K", "eth0", "tx", "off"])
             .expect("offload off");
@@ -156,7 +155,7 @@ impl Host {
     pub fn sluice(&self, words: &str) -> Printed {
         let socket = format!("SLUICE_ADMIN_SOCKET={}", self.path("sluice.sock"));
         let argv: Vec<&str> =
-            ["env", &socket, env!("CARGO_BIN_EXE_sluice")].into_iter().chain(words.split_whitespace()).collect();
+            ["env", &socket, &binary()].into_iter().chain(words.split_whitespace()).collect();
         self.exec(argv)
     }
 
@@ -273,7 +272,7 @@ impl Host {
             Store::Etcd => format!("etcd://{ETCD}:2379"),
             Store::Embedded => "embedded".to_owned(),
         };
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+        let mut command = Command::new(binary());
         command
             .args(["agent", "--node", &self.name, "--underlay", &self.address(), "--datapath", "netdev"])
             .args(["--ovs-rundir", &self.path("ovs"), "--bridge", "br-int", "--uplink-bridge", "br-phy"])
