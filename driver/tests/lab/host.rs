@@ -153,9 +153,8 @@ impl Host {
 
     /// Runs the sluice command against this host's agent.
     pub fn sluice(&self, words: &str) -> Printed {
-        let socket = format!("SLUICE_ADMIN_SOCKET={}", self.path("sluice.sock"));
-        let argv: Vec<&str> =
-            ["env", &socket, &binary()].into_iter().chain(words.split_whitespace()).collect();
+        let (binary, socket) = (binary(), format!("SLUICE_ADMIN_SOCKET={}", self.path("sluice.sock")));
+        let argv: Vec<&str> = ["env", &socket, &binary].into_iter().chain(words.split_whitespace()).collect();
         self.exec(argv)
     }
 

@@ -276,7 +276,7 @@ impl Drop for Lab {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for daemon in self.etcd.iter().chain(self.hosts.iter().flat_map(Host::daemons)) {
-                eprint!("{}", daemon.log_tail(25));
+                eprint!("{}", daemon.log_tail(if daemon.name().ends_with("agent") { 40 } else { 5 }));
             }
         }
         // A PID namespace cannot end while this process, outside it, has children there to wait for.
