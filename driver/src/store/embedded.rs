@@ -66,7 +66,7 @@ impl Embedded {
             edit.finish(txn)?;
             Ok(())
         })?;
-        let writer = Writer::start(file.clone(), LINGER)?;
+        let writer = Writer::start(file.clone(), None, LINGER)?;
         let feed = broadcast::Sender::new(FEED);
         Ok(Arc::new(Embedded { writer, file, feed, next_token: AtomicU64::new(1) }))
     }

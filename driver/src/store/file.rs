@@ -16,10 +16,13 @@ use std::time::{Duration, Instant};
 use redb::{Builder, Database, DatabaseError, Durability, ReadableTable, TableDefinition, WriteTransaction};
 
 use super::StoreError;
+use super::journal::Journal;
 
 /// How a file's content is laid out. A file of a later version is refused rather than misread.
 const FORMAT: u64 = 1;
 const FORMAT_TABLE: TableDefinition<&str, u64> = TableDefinition::new("format");
+/// In the same table: the number of the last journal record that is in a durable commit.
+const FOLDED: &str = "journal";
 
 /// More than any burst of container starts; bounds the memory of one redb transaction.
 const LARGEST_BATCH: usize = 1024;
@@ -95,6 +98,28 @@ impl StoreFile {
         run().map_err(|e| redb_error(&self.name, "write", &e))
     }
 
+    /// Opens the file's journal, and makes what a killed process left in it part of the file.
+    pub(super) fn journal(
+        &self,
+        path: &Path,
+        mut replay: impl FnMut(&WriteTransaction, &[u8]) -> Result<(), redb::Error>,
+    ) -> Result<Journal, StoreError> {
+        let mut path = path.as_os_str().to_owned();
+        path.push(".journal");
+        let failed = |e: io::Error| io_error(&self.name, "open its journal", &e);
+        let (mut journal, records) = Journal::open(Path::new(&path)).map_err(failed)?;
+        self.write(|txn| {
+            let folded = txn.open_table(FORMAT_TABLE)?.get(FOLDED)?.map_or(0, |n| n.value());
+            journal.count_from(folded);
+            for (_, batch) in records.iter().filter(|(number, _)| *number > folded) {
+                replay(txn, batch)?;
+            }
+            fold(txn, &journal)
+        })?;
+        journal.clear().map_err(failed)?;
+        Ok(journal)
+    }
+
     /// Reads one consistent state.
     pub(super) fn read<T>(
         &self,
@@ -119,6 +144,9 @@ pub(super) trait Job: Send + 'static {
         true
     }
 
+    /// Writes what is not durable for the journal.
+    fn record(&self, _journal: &mut Vec<u8>) {}
+
     /// Called after the commit, in order.
     fn done(self, result: Result<(), StoreError>);
 }
@@ -131,14 +159,18 @@ pub(super) struct Writer<J: Job> {
 }
 
 impl<J: Job> Writer<J> {
-    /// Starts the thread. What is not durable of itself reaches the disk with the next commit that is, at the latest
-    /// after `linger`.
-    pub(super) fn start(file: StoreFile, linger: Duration) -> Result<Writer<J>, StoreError> {
+    /// Starts the thread. What is not durable of itself is kept in the journal, if there is one, and reaches the disk
+    /// with the next commit that is, at the latest after `linger`.
+    pub(super) fn start(
+        file: StoreFile,
+        journal: Option<Journal>,
+        linger: Duration,
+    ) -> Result<Writer<J>, StoreError> {
         let (jobs, queue) = channel();
         let name = file.name.clone();
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || run(&file, &queue, linger))
+            .spawn(move || run(&file, journal, &queue, linger))
             .map_err(|e| io_error(&name, "start its writing thread", &e))?;
         Ok(Writer { jobs: Some(jobs), thread: Some(thread), name })
     }
@@ -171,7 +203,7 @@ impl<J: Job> Drop for Writer<J> {
     }
 }
 
-fn run<J: Job>(file: &StoreFile, queue: &Receiver<J>, linger: Duration) {
+fn run<J: Job>(file: &StoreFile, mut journal: Option<Journal>, queue: &Receiver<J>, linger: Duration) {
     let mut flush_at: Option<Instant> = None;
     loop {
         let first = match flush_at {
@@ -192,8 +224,9 @@ fn run<J: Job>(file: &StoreFile, queue: &Receiver<J>, linger: Duration) {
         if batch.is_empty() && !due {
             return;
         }
-        let durable = due || batch.iter().any(J::durable);
-        let result = commit(file, &mut batch, durable).map_err(|e| redb_error(&file.name, "write", &e));
+        let durable = due || batch.iter().any(J::durable) || journal.as_ref().is_some_and(Journal::is_full);
+        let result = commit(file, journal.as_mut(), &mut batch, durable);
+        let result = result.map_err(|e| redb_error(&file.name, "write", &e));
         if let Err(e) = &result {
             tracing::error!(store = %file.name, "a write failed: {e}");
         }
@@ -207,13 +240,43 @@ fn run<J: Job>(file: &StoreFile, queue: &Receiver<J>, linger: Duration) {
     }
 }
 
-fn commit<J: Job>(file: &StoreFile, batch: &mut [J], durable: bool) -> Result<(), redb::Error> {
+fn commit<J: Job>(
+    file: &StoreFile,
+    journal: Option<&mut Journal>,
+    batch: &mut [J],
+    durable: bool,
+) -> Result<(), redb::Error> {
     let mut txn = file.db.begin_write()?;
     txn.set_durability(if durable { Durability::Immediate } else { Durability::None })?;
+    let mut record = Vec::new();
     for job in batch {
+        if !durable {
+            job.record(&mut record);
+        }
         job.apply(&txn)?;
     }
-    txn.commit()?;
+    let Some(journal) = journal else {
+        txn.commit()?;
+        return Ok(());
+    };
+    // The journal is a convenience: the commit stands without it.
+    let kept = if durable {
+        fold(&txn, journal)?;
+        txn.commit()?;
+        journal.clear()
+    } else {
+        txn.commit()?;
+        journal.append(&record)
+    };
+    if let Err(e) = kept {
+        tracing::warn!(store = %file.name, "its journal cannot be written, a kill may lose the last second: {e}");
+    }
+    Ok(())
+}
+
+/// Notes that everything in the journal is in this transaction.
+fn fold(txn: &WriteTransaction, journal: &Journal) -> Result<(), redb::Error> {
+    txn.open_table(FORMAT_TABLE)?.insert(FOLDED, journal.last())?;
     Ok(())
 }
 
@@ -255,7 +318,9 @@ fn io_error(name: &str, tried: &str, error: &io::Error) -> StoreError {
             "free space on its disk and restart the agent"
         }
         io::ErrorKind::ReadOnlyFilesystem => "choose a --state-dir on a disk that can be written",
-        io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => "check --state-dir and the file's path",
+        io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory | io::ErrorKind::AlreadyExists => {
+            "check --state-dir and the file's path"
+        }
         _ => "check the disk and the path, and restart the agent",
     };
     StoreError::Unusable { store: name.into(), reason: format!("tried to {tried}: {error}"), remedy }

@@ -7,8 +7,10 @@ mod embedded;
 mod etcd;
 mod file;
 mod interface;
+mod journal;
 pub mod keys;
 mod ledger;
+pub mod networks;
 
 pub use embedded::Embedded;
 pub use etcd::{DEFAULT_CALL_TIMEOUT, Etcd, EtcdConfig, EtcdTls, EtcdUser};

@@ -22,6 +22,9 @@ pub(super) const PROBE_INTERVAL: Duration = Duration::from_secs(3);
 /// A page of [`PAGE`](super::PAGE) values, or a watch's catching up, may be larger than gRPC's default of 4 MB.
 const LARGEST_MESSAGE: usize = 1 << 30;
 
+/// Connections that must break in the same way before it is put down to the client certificate.
+const TLS_ATTEMPTS: usize = 3;
+
 /// Whether a call may be made again after it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repeat {
@@ -225,6 +228,22 @@ impl Connections {
     }
 
     async fn connect_to(&self, endpoint: &str) -> Result<(Client, u64, KvClient), Fault> {
+        let mut made = self.connect_once(endpoint).await;
+        // Whoever ends three TLS connections in a row, each after a good handshake, means it: an etcd that is
+        // stopping or starting refuses the second.
+        let mut attempts = if self.config.tls.is_some() { TLS_ATTEMPTS - 1 } else { 0 };
+        while attempts > 0 && made.as_ref().is_err_and(Fault::is_broken_at_once) {
+            made = self.connect_once(endpoint).await;
+            attempts -= 1;
+        }
+        made.map_err(|fault| match fault {
+            fault if !fault.is_broken_at_once() => fault.with_scheme_hint(),
+            fault if self.config.tls.is_some() => fault.of_identity(),
+            fault => fault.of_plain_text(),
+        })
+    }
+
+    async fn connect_once(&self, endpoint: &str) -> Result<(Client, u64, KvClient), Fault> {
         let client = Client::connect([endpoint], Some(self.options()?)).await.map_err(unreached)?;
         let mut kv = client.kv_client().max_decoding_message_size(LARGEST_MESSAGE);
         let cluster = probe(&mut kv).await.map_err(unreached)?;

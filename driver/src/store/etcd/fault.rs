@@ -46,6 +46,49 @@ impl Fault {
         }
     }
 
+    /// True if a connection broke before it said anything.
+    ///
+    /// A TLS 1.3 client is done before the server has looked at its certificate. When the server then says no and
+    /// closes, the client may find the closed connection, in writing, before it reads why.
+    pub(super) fn is_broken_at_once(&self) -> bool {
+        let (Fault::NotSent(reason) | Fault::Lost(reason)) = self else { return false };
+        ["broken pipe", "connection reset", "connection closed"]
+            .iter()
+            .any(|s| reason.to_lowercase().contains(s))
+            && !reason.contains("handshake")
+    }
+
+    /// What it is when that happens over and over, with TLS.
+    pub(super) fn of_identity(self) -> Fault {
+        match self {
+            Fault::NotSent(reason) | Fault::Lost(reason) => Fault::Refused {
+                reason: format!("closed after the TLS handshake: {reason}"),
+                remedy: CHECK_IDENTITY,
+            },
+            other => other,
+        }
+    }
+
+    /// What it is without TLS: perhaps an etcd that is starting, perhaps one that speaks TLS only.
+    pub(super) fn of_plain_text(self) -> Fault {
+        match self {
+            Fault::NotSent(reason) | Fault::Lost(reason) => {
+                Fault::NotSent(format!("{reason}; an etcd that wants https:// hangs up like this"))
+            }
+            other => other,
+        }
+    }
+
+    /// Adds what may be behind a connection that ended within the TLS handshake.
+    pub(super) fn with_scheme_hint(self) -> Fault {
+        match self {
+            Fault::NotSent(reason) if reason.contains("handshake eof") => {
+                Fault::NotSent(format!("{reason}; an etcd that wants http:// hangs up like this"))
+            }
+            other => other,
+        }
+    }
+
     /// True if another connection may do better.
     pub(super) fn is_of_connection(&self) -> bool {
         matches!(self, Fault::NotSent(_) | Fault::Lost(_))
