@@ -8,7 +8,17 @@
 //! - [`flow`] and [`table`]: flow entries, and the difference between desired and observed tables. Pure.
 //! - [`session`]: an OpenFlow session without I/O: bytes in, bytes and events out. Pure.
 //! - [`ovsdb`]: the OVSDB protocol of RFC 7047, with a local replica. Pure.
+//! - [`sim`]: flow tables evaluated over packets, in memory. Pure.
 //! - `client`: the only place with sockets (feature `client`).
 
+#[cfg(feature = "client")]
+pub mod client;
+pub mod flow;
 pub mod mac;
+pub mod ovsdb;
+pub mod session;
+pub mod sim;
+pub mod table;
+pub mod text;
+pub mod wire;
 pub use mac::MacAddr;

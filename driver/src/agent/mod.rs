@@ -1,1 +1,284 @@
-//! The tasks of the agent.
+//! The agent of one host: its tasks, and who tells whom.
+//!
+//! ```text
+//!  dockerd ──▶ plugin socket ─▶ AgentDriver ─┬──▶ Ipam ───────┬──▶ store (etcd, or a file)
+//!  operator ─▶ admin socket ──▶ AdminBackend ┤                │        │
+//!                                            ▼                │        ▼ mirrors
+//!                          ledger ◀── Registry ◀──────────────┼─── Follower
+//!                                            │  changed       │
+//!                                            ├──▶ Publisher ──┘
+//!                              changes       ▼
+//!                                       Programmer ──▶ links, OVSDB, OpenFlow
+//!
+//!  Reconciler ──▶ Docker's lists, compared with the Registry
+//! ```
+//!
+//! The registry holds what is known and is the only one that tells the programmer; everything else only tells the
+//! registry. No agent speaks to another: each follows the same store.
+
+mod admin;
+mod driver;
+mod follower;
+mod publisher;
+mod reconciler;
+mod registry;
+mod surroundings;
+
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use self::admin::AdminBackend;
+use self::driver::AgentDriver;
+use self::follower::StoreHealth;
+use self::publisher::Publisher;
+use self::reconciler::Reconciler;
+use self::registry::{Registry, Restored};
+use self::surroundings::{KnownNetworks, Routes};
+use crate::api;
+use crate::api::admin::{StoreBackend, StoreSettings};
+use crate::api::http::{self, BindError};
+use crate::api::libnetwork::Edge;
+use crate::config::{AgentConfig, DatapathChoice, StoreConfig};
+use crate::ipam::{Ipam, IpamConfig};
+use crate::model::{Dataplane, Encapsulation, Node, UnknownFields};
+use crate::node::docker::Docker;
+use crate::node::link::{LinkError, Links};
+use crate::node::programmer::{self, Change, Programmer};
+use crate::plan::Facts;
+use crate::store::{Embedded, Etcd, Ledger, Store, StoreError};
+
+/// How long one exchange with the switch may take.
+const SWITCH_PATIENCE: Duration = Duration::from_secs(5);
+/// How long calls under way may take to end when the agent is told to stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// How often the underlay's link is looked at.
+const UNDERLAY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Why an agent cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A socket cannot be put in its place.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The ledger or the embedded store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Netlink is not to be had.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The state directory cannot be used.
+    #[error("state-dir {}: {source}: give a directory of this host's disk that root can write", path.display())]
+    StateDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What tells this installation from another host with the same node name: drawn once, kept in the state directory.
+fn installation(state_dir: &Path) -> Result<String, io::Error> {
+    let path = state_dir.join("installation");
+    match std::fs::read_to_string(&path) {
+        Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let drawn = std::fs::read_to_string("/proc/sys/kernel/random/uuid")?.trim().to_owned();
+    let draft = state_dir.join("installation.new");
+    std::fs::write(&draft, format!("{drawn}\n"))?;
+    std::fs::File::open(&draft)?.sync_all()?;
+    std::fs::rename(&draft, &path)?;
+    Ok(drawn)
+}
+
+fn open_store(config: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match config {
+        StoreConfig::Embedded(path) => Embedded::open(path)?,
+        StoreConfig::Etcd(etcd) => Etcd::connect(etcd.clone())?,
+    })
+}
+
+/// Runs the agent until `stop` is ready. Networks and containers go on without it.
+///
+/// # Errors
+/// The agent cannot start. What can be missing for a while (the store, Open vSwitch, Docker, the underlay's address)
+/// is not among the reasons: it is waited for, and `sluice status` tells of it.
+pub async fn run(
+    config: AgentConfig,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), StartError> {
+    let started = Instant::now();
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    let state_dir = |source| StartError::StateDir { path: config.state_dir.clone(), source };
+    std::fs::create_dir_all(&config.state_dir).map_err(state_dir)?;
+    let installation = installation(&config.state_dir).map_err(state_dir)?;
+    let ledger = Ledger::open(&config.state_dir.join("ledger.redb"))?;
+    let restored = Restored::load(&ledger)?;
+    let store = open_store(&config.store)?;
+    let links = Links::new()?;
+
+    let dataplane = match config.datapath {
+        DatapathChoice::Auto => None,
+        DatapathChoice::System => Some(Dataplane::OvsSystem),
+        DatapathChoice::Netdev => Some(Dataplane::OvsNetdev),
+    };
+    let mut facts = Facts::new(config.node.clone());
+    facts.underlay = config.underlay;
+    facts.uplink_bridge = config.uplink_bridge.as_ref().map(|bridge| bridge.as_str().to_owned());
+    let underlay_problem = match surroundings::underlay_mtu(&links, config.underlay).await {
+        Ok(mtu) => {
+            facts.underlay_mtu = mtu;
+            None
+        }
+        Err(error) => Some(error.to_string()),
+    };
+
+    let switch = programmer::Config {
+        ovs_rundir: config.ovs_rundir.clone(),
+        bridge: config.bridge.as_str().to_owned(),
+        dataplane,
+        patience: SWITCH_PATIENCE,
+        audit_interval: config.audit_interval,
+    };
+    let programmer = Programmer::start(switch, facts.clone(), links.clone(), restored.changes());
+    let registry = Registry::new(config.node.clone(), ledger.clone(), programmer.clone(), restored);
+    let (facts, facts_receiver) = watch::channel(facts);
+    let (problem, underlay_problem) = watch::channel(underlay_problem);
+    let ipam = Ipam::new(
+        config.node.clone(),
+        store.clone(),
+        ledger,
+        Arc::new(KnownNetworks::new(registry.clone(), store.clone())),
+        Arc::new(Routes::new(links.clone())),
+        IpamConfig { default_pools: config.default_pools.clone(), ..IpamConfig::default() },
+    )?;
+    let driver = Arc::new(AgentDriver {
+        registry: registry.clone(),
+        store: store.clone(),
+        ipam: ipam.clone(),
+        facts: facts_receiver.clone(),
+        default_encapsulation: config.default_encapsulation,
+        patience: config.program_deadline,
+    });
+
+    // dockerd gives up on a driver for good if it cannot ask for its capabilities, so this comes before all that waits.
+    let plugin = http::bind(&config.plugin_socket)?;
+    let admin = http::bind(&config.admin_socket)?;
+    let (stopping, stopped) = watch::channel(false);
+    let until_stopped = || {
+        let mut stopped = stopped.clone();
+        async move {
+            // An error means that the sender is gone, which is a stop as well.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        }
+    };
+    let edge = Edge::new(driver.clone());
+    let plugin = tokio::spawn(http::serve(
+        plugin,
+        move |request| edge.clone().answer(request),
+        until_stopped(),
+        STOP_PATIENCE,
+    ));
+    info!(node = %config.node, store = store.describe(), socket = %config.plugin_socket.display(), "the agent answers");
+
+    let own_node = |facts: &Facts, state: &programmer::State| Node {
+        name: config.node.clone(),
+        installation: installation.clone(),
+        underlay: facts.underlay,
+        underlay_mtu: facts.underlay_mtu,
+        encapsulations: Encapsulation::ALL.to_vec(),
+        dataplane: state.dataplane.unwrap_or(Dataplane::OvsSystem),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        unknown: UnknownFields::new(),
+    };
+    let (node, node_receiver) = watch::channel(own_node(&facts.borrow(), &programmer.state()));
+    registry.set_own_node(node.borrow().clone());
+    let (health, health_receiver) = watch::channel(StoreHealth::default());
+    let (publishing, publish_problem) = watch::channel(None);
+    tokio::spawn(follower::run(registry.clone(), store.clone(), health));
+    tokio::spawn(
+        Publisher::new(registry.clone(), store.clone(), node_receiver, health_receiver.clone(), publishing)
+            .run(),
+    );
+    tokio::spawn(ipam.clone().run());
+    let docker = config.docker_socket.as_ref().map(Docker::new);
+    let reconciler = Reconciler::new(driver.clone(), docker, config.reconcile_interval, config.docker_sync);
+    let docker_state = reconciler.state();
+    tokio::spawn(reconciler.run());
+    let settings = StoreSettings {
+        node: config.node.clone(),
+        default_encapsulation: config.default_encapsulation,
+        default_pools: config.default_pools.clone(),
+    };
+    let backend = AdminBackend {
+        driver,
+        cluster: StoreBackend::new(store.clone(), settings),
+        store_kind: match config.store {
+            StoreConfig::Embedded(_) => "embedded",
+            StoreConfig::Etcd(_) => "etcd",
+        },
+        bridge: config.bridge.clone(),
+        started,
+        started_at: registry::now(),
+        links: links.clone(),
+        health: health_receiver,
+        publish_problem,
+        underlay_problem,
+        docker: docker_state,
+    };
+    let admin = tokio::spawn(api::admin::serve(admin, Arc::new(backend), until_stopped()));
+
+    let mut switch = programmer.follow();
+    let watching = async {
+        loop {
+            let seen = surroundings::underlay_mtu(&links, config.underlay).await;
+            problem.send_if_modified(|problem| {
+                let now = seen.as_ref().err().map(ToString::to_string);
+                let differs = *problem != now;
+                *problem = now;
+                differs
+            });
+            if let Ok(mtu) = seen
+                && mtu != facts.borrow().underlay_mtu
+            {
+                info!(mtu, "the underlay's MTU");
+                facts.send_modify(|facts| facts.underlay_mtu = mtu);
+                programmer.apply(vec![Change::UnderlayMtu(mtu)]);
+            }
+            let own = own_node(&facts.borrow(), &switch.borrow_and_update());
+            if *node.borrow() != own {
+                registry.set_own_node(own.clone());
+                node.send_replace(own);
+            }
+            // The datapath becomes known with the first round; after that a look now and then is enough.
+            let is_known = switch.borrow().dataplane.is_some();
+            let settled = async {
+                if is_known {
+                    std::future::pending::<()>().await;
+                }
+                let _ = switch.wait_for(|state| state.dataplane.is_some()).await;
+            };
+            tokio::select! {
+                () = settled => {}
+                () = tokio::time::sleep(UNDERLAY_INTERVAL) => {}
+            }
+        }
+    };
+    tokio::select! {
+        () = watching => {}
+        () = stop => {}
+    }
+    info!("stopping; networks and containers go on");
+    stopping.send_replace(true);
+    let _ = tokio::join!(plugin, admin);
+    Ok(())
+}

@@ -33,6 +33,7 @@ mod interface;
 mod journal;
 pub mod keys;
 mod ledger;
+pub mod networks;
 
 pub use embedded::Embedded;
 pub use etcd::{DEFAULT_CALL_TIMEOUT, Etcd, EtcdConfig, EtcdTls, EtcdUser};

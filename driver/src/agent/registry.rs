@@ -1,0 +1,596 @@
+//! What the agent knows: what this host owes Docker, and what the cluster's store said last.
+//!
+//! One place holds it, behind a lock that is never held across an await. A change goes to the ledger first where it
+//! must survive, then into memory, and in the same moment to the programmer; the order of changes that the programmer
+//! sees is therefore the order in which they happened here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, watch};
+
+use crate::model::{
+    DockerNetworkId, Endpoint, EndpointId, External, Network, NetworkId, NetworkName, Node, NodeName, Phase,
+};
+use crate::node::programmer::{Change, PlanRevision, Programmer};
+use crate::plan::{View, ports};
+use crate::reconcile::LedgerView;
+use crate::store::{Ledger, LedgerWrite, StoreError, Table, keys};
+
+/// Seconds since 1970-01-01 00:00 UTC.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}
+
+/// A network of this host's Docker, in [`Table::Networks`] by its id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct DockerNetwork {
+    /// Docker's id.
+    pub id: DockerNetworkId,
+    /// The network behind it.
+    pub network: NetworkName,
+    /// That network, if it is this host's alone; the cluster's are in the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<Network>,
+    /// Docker's `--internal`.
+    #[serde(default)]
+    pub internal: bool,
+    /// How its containers reach what is outside.
+    #[serde(default)]
+    pub external: External,
+    /// Whether the addresses come from our IPAM.
+    #[serde(default)]
+    pub own_ipam: bool,
+    /// When it was created here, in seconds.
+    pub since: u64,
+}
+
+/// An endpoint of this host, in [`Table::Endpoints`] by its id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LocalEndpoint {
+    /// The endpoint, as it is published.
+    pub endpoint: Arc<Endpoint>,
+    /// Docker's network.
+    pub docker_network: DockerNetworkId,
+    /// When Docker last said something of it, in seconds.
+    pub since: u64,
+}
+
+/// How far the endpoints of a network are followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Followed {
+    /// The store has not been heard yet.
+    #[default]
+    Waiting,
+    /// They are known, and the programmer has them with this revision.
+    Known(PlanRevision),
+}
+
+#[derive(Default)]
+struct Inner {
+    docker_networks: BTreeMap<DockerNetworkId, DockerNetwork>,
+    local: BTreeMap<EndpointId, LocalEndpoint>,
+    /// The revision of the plan that has a local endpoint as it was last set.
+    revisions: BTreeMap<EndpointId, PlanRevision>,
+    view: View,
+    followed: BTreeMap<NetworkName, Followed>,
+    alive: BTreeSet<NodeName>,
+}
+
+/// What the agent knows. Clones share it.
+#[derive(Clone)]
+pub(super) struct Registry {
+    node: NodeName,
+    inner: Arc<Mutex<Inner>>,
+    ledger: Ledger,
+    programmer: Programmer,
+    /// Cluster networks of which this node has an endpoint.
+    present: Arc<watch::Sender<BTreeSet<NetworkName>>>,
+    /// Woken when this node's endpoints have changed.
+    pub(super) changed: Arc<Notify>,
+    /// Woken when a network becomes known.
+    followed: Arc<Notify>,
+}
+
+/// What a ledger holds when the agent starts.
+pub(super) struct Restored {
+    docker_networks: Vec<DockerNetwork>,
+    local: Vec<LocalEndpoint>,
+    networks: Vec<Network>,
+    nodes: Vec<Node>,
+    remote: Vec<Endpoint>,
+}
+
+fn cached<T: serde::de::DeserializeOwned>(entries: &[(String, Vec<u8>)], prefix: &str) -> Vec<T> {
+    entries
+        .iter()
+        .filter(|(key, _)| key.starts_with(prefix))
+        // The cache is a copy; what cannot be read comes again from the store.
+        .filter_map(|(_, value)| serde_json::from_slice(value).ok())
+        .collect()
+}
+
+impl Restored {
+    /// Reads a ledger.
+    ///
+    /// # Errors
+    /// It cannot be read; the cache alone may be unreadable.
+    pub(super) fn load(ledger: &Ledger) -> Result<Restored, StoreError> {
+        let cache = ledger.load(Table::Cache)?;
+        let values =
+            |entries: Vec<(String, LocalEndpoint)>| entries.into_iter().map(|(_, value)| value).collect();
+        Ok(Restored {
+            docker_networks: ledger.load_json(Table::Networks)?.into_iter().map(|(_, value)| value).collect(),
+            local: values(ledger.load_json(Table::Endpoints)?),
+            networks: cached(&cache, keys::NETWORKS),
+            nodes: cached(&cache, keys::NODES),
+            remote: cached(&cache, keys::ENDPOINTS),
+        })
+    }
+
+    /// What the programmer begins with.
+    pub(super) fn changes(&self) -> Vec<Change> {
+        let local_networks = self.docker_networks.iter().filter_map(|docker| docker.local.clone());
+        let networks = self.networks.iter().cloned().chain(local_networks);
+        networks
+            .map(|network| Change::SetNetwork(Arc::new(network)))
+            .chain(self.nodes.iter().map(|node| Change::SetNode(Arc::new(node.clone()))))
+            .chain(self.remote.iter().map(|endpoint| Change::SetEndpoint(Arc::new(endpoint.clone()))))
+            .chain(self.local.iter().map(|local| Change::SetEndpoint(local.endpoint.clone())))
+            .collect()
+    }
+}
+
+/// Two endpoints that want the same.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{what} is already that of endpoint {holder} on node {node} in network {network}: choose another{hint}"
+)]
+pub(super) struct Taken {
+    what: String,
+    holder: String,
+    node: NodeName,
+    network: NetworkName,
+    hint: &'static str,
+}
+
+impl Registry {
+    pub(super) fn new(
+        node: NodeName,
+        ledger: Ledger,
+        programmer: Programmer,
+        restored: Restored,
+    ) -> Registry {
+        let mut inner = Inner::default();
+        for network in restored.networks {
+            inner.view.networks.insert(network.name.clone(), Arc::new(network));
+        }
+        for docker in restored.docker_networks {
+            if let Some(network) = &docker.local {
+                inner.view.networks.insert(network.name.clone(), Arc::new(network.clone()));
+            }
+            inner.docker_networks.insert(docker.id.clone(), docker);
+        }
+        for known in restored.nodes {
+            inner.view.nodes.insert(known.name.clone(), Arc::new(known));
+        }
+        let locals = restored.local.iter().map(|local| local.endpoint.clone());
+        for endpoint in restored.remote.into_iter().map(Arc::new).chain(locals) {
+            let of_network = inner.view.endpoints.entry(endpoint.network.clone()).or_default();
+            of_network.insert(endpoint.id.clone(), endpoint);
+        }
+        for local in restored.local {
+            inner.local.insert(local.endpoint.id.clone(), local);
+        }
+        let (present, _) = watch::channel(BTreeSet::new());
+        let registry = Registry {
+            node,
+            inner: Arc::new(Mutex::new(inner)),
+            ledger,
+            programmer,
+            present: Arc::new(present),
+            changed: Arc::new(Notify::new()),
+            followed: Arc::new(Notify::new()),
+        };
+        registry.update_present(&mut registry.lock());
+        registry
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Every change is whole before the lock is let go, so a panic elsewhere does not spoil it.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn programmer(&self) -> &Programmer {
+        &self.programmer
+    }
+
+    pub(super) fn node(&self) -> &NodeName {
+        &self.node
+    }
+
+    /// Follows the cluster networks of which this node has an endpoint.
+    pub(super) fn present(&self) -> watch::Receiver<BTreeSet<NetworkName>> {
+        self.present.subscribe()
+    }
+
+    fn update_present(&self, inner: &mut Inner) {
+        let is_cluster =
+            |name: &NetworkName| !inner.view.networks.get(name).is_some_and(|network| network.id.is_local());
+        let present: BTreeSet<_> = inner
+            .local
+            .values()
+            .filter(|local| local.endpoint.phase != Phase::Left)
+            .map(|local| local.endpoint.network.clone())
+            .filter(is_cluster)
+            .collect();
+        inner.followed.retain(|name, _| present.contains(name));
+        self.present.send_if_modified(|before| {
+            let differs = *before != present;
+            if differs {
+                *before = present;
+            }
+            differs
+        });
+    }
+
+    // What Docker has.
+
+    pub(super) fn docker_network(&self, id: &DockerNetworkId) -> Option<DockerNetwork> {
+        self.lock().docker_networks.get(id).cloned()
+    }
+
+    pub(super) fn docker_networks(&self) -> Vec<DockerNetwork> {
+        self.lock().docker_networks.values().cloned().collect()
+    }
+
+    /// A free id for a network that is this host's alone.
+    pub(super) fn free_local_id(&self) -> Option<NetworkId> {
+        let inner = self.lock();
+        let taken: BTreeSet<u32> = inner.view.networks.values().map(|network| network.id.get()).collect();
+        (NetworkId::FIRST_LOCAL..=0xff_fffe).find(|id| !taken.contains(id)).and_then(|id| id.try_into().ok())
+    }
+
+    /// Persists a network of Docker's and makes it known.
+    pub(super) async fn add_docker_network(
+        &self,
+        docker: DockerNetwork,
+        network: Arc<Network>,
+    ) -> Result<(), StoreError> {
+        let mut writes = vec![LedgerWrite::put_json(Table::Networks, docker.id.as_str(), &docker)];
+        if docker.local.is_none() {
+            writes.push(LedgerWrite::put_json(Table::Cache, keys::network(&network.name), network.as_ref()));
+        }
+        self.ledger.commit(writes).await?;
+        let mut inner = self.lock();
+        inner.docker_networks.insert(docker.id.clone(), docker);
+        self.set_network(&mut inner, network);
+        Ok(())
+    }
+
+    /// Forgets a network of Docker's, and with it a network that only this host had.
+    pub(super) async fn remove_docker_network(&self, id: &DockerNetworkId) -> Result<(), StoreError> {
+        self.ledger.commit(vec![LedgerWrite::delete(Table::Networks, id.as_str())]).await?;
+        let mut inner = self.lock();
+        if let Some(docker) = inner.docker_networks.remove(id)
+            && docker.local.is_some()
+            && inner.view.networks.remove(&docker.network).is_some()
+        {
+            self.programmer.apply(vec![Change::RemoveNetwork(docker.network)]);
+        }
+        Ok(())
+    }
+
+    pub(super) fn local_endpoint(&self, id: &EndpointId) -> Option<LocalEndpoint> {
+        self.lock().local.get(id).cloned()
+    }
+
+    pub(super) fn local_endpoints(&self) -> Vec<LocalEndpoint> {
+        self.lock().local.values().cloned().collect()
+    }
+
+    /// Who has an address or MAC address of the network, other than this endpoint.
+    pub(super) fn taken(&self, wanted: &Endpoint) -> Result<(), Taken> {
+        let inner = self.lock();
+        let others = inner.view.endpoints.get(&wanted.network).into_iter().flat_map(BTreeMap::values);
+        for other in others.filter(|other| other.id != wanted.id && other.phase != Phase::Left) {
+            let taken = |what: String, hint| Taken {
+                what,
+                holder: other.id.as_str().chars().take(12).collect(),
+                node: other.node.clone(),
+                network: wanted.network.clone(),
+                hint,
+            };
+            if let Some(address) = wanted.addresses.iter().find(|address| other.has_address(address.addr())) {
+                return Err(taken(
+                    format!("address {}", address.addr()),
+                    ", or let sluice assign it: --ipam-driver sluice --ipam-opt network=NAME",
+                ));
+            }
+            if other.mac == wanted.mac {
+                return Err(taken(format!("MAC address {}", wanted.mac), " with --mac-address"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Persists an endpoint and makes it known.
+    pub(super) async fn add_endpoint(&self, local: LocalEndpoint) -> Result<(), StoreError> {
+        let id = local.endpoint.id.clone();
+        self.ledger.commit(vec![LedgerWrite::put_json(Table::Endpoints, id.as_str(), &local)]).await?;
+        self.insert_endpoint(local);
+        Ok(())
+    }
+
+    /// Sets an endpoint's phase. A loss of this by a power failure does no harm: its link is lost as well.
+    pub(super) fn set_phase(&self, id: &EndpointId, phase: Phase) {
+        let Some(mut local) = self.local_endpoint(id).filter(|local| local.endpoint.phase != phase) else {
+            return;
+        };
+        Arc::make_mut(&mut local.endpoint).phase = phase;
+        local.since = now();
+        self.ledger.write_behind(vec![LedgerWrite::put_json(Table::Endpoints, id.as_str(), &local)]);
+        self.insert_endpoint(local);
+    }
+
+    fn insert_endpoint(&self, local: LocalEndpoint) {
+        let mut inner = self.lock();
+        let endpoint = local.endpoint.clone();
+        inner.local.insert(endpoint.id.clone(), local);
+        let of_network = inner.view.endpoints.entry(endpoint.network.clone()).or_default();
+        of_network.insert(endpoint.id.clone(), endpoint.clone());
+        self.update_present(&mut inner);
+        let id = endpoint.id.clone();
+        let revision = self.programmer.apply(vec![Change::SetEndpoint(endpoint)]);
+        inner.revisions.insert(id, revision);
+        self.changed.notify_one();
+    }
+
+    /// The revision of the plan that has an endpoint; that of the start if it was restored.
+    pub(super) fn revision_of(&self, id: &EndpointId) -> PlanRevision {
+        self.lock().revisions.get(id).copied().unwrap_or(PlanRevision::INITIAL)
+    }
+
+    /// Forgets an endpoint; `None` if there is none.
+    pub(super) async fn remove_endpoint(&self, id: &EndpointId) -> Result<Option<LocalEndpoint>, StoreError> {
+        if self.local_endpoint(id).is_none() {
+            return Ok(None);
+        }
+        self.ledger.commit(vec![LedgerWrite::delete(Table::Endpoints, id.as_str())]).await?;
+        let mut inner = self.lock();
+        inner.revisions.remove(id);
+        let Some(local) = inner.local.remove(id) else { return Ok(None) };
+        let network = &local.endpoint.network;
+        remove_from(&mut inner.view, network, id);
+        self.update_present(&mut inner);
+        self.programmer.apply(vec![Change::RemoveEndpoint(network.clone(), id.clone())]);
+        self.changed.notify_one();
+        Ok(Some(local))
+    }
+
+    /// What is compared with Docker's lists.
+    pub(super) fn ledger_view(&self) -> LedgerView {
+        let inner = self.lock();
+        LedgerView {
+            networks: inner.docker_networks.iter().map(|(id, docker)| (id.clone(), docker.since)).collect(),
+            endpoints: inner
+                .local
+                .iter()
+                .map(|(id, local)| (id.clone(), (local.docker_network.clone(), local.since)))
+                .collect(),
+        }
+    }
+
+    // What the cluster has.
+
+    pub(super) fn network(&self, name: &NetworkName) -> Option<Arc<Network>> {
+        self.lock().view.networks.get(name).cloned()
+    }
+
+    /// A copy of all that is known.
+    pub(super) fn view(&self) -> View {
+        self.lock().view.clone()
+    }
+
+    pub(super) fn alive(&self) -> BTreeSet<NodeName> {
+        self.lock().alive.clone()
+    }
+
+    /// Reads what is known without a copy. Everything else waits meanwhile.
+    pub(super) fn with_view<T>(&self, read: impl FnOnce(&View) -> T) -> T {
+        read(&self.lock().view)
+    }
+
+    fn set_network(&self, inner: &mut Inner, network: Arc<Network>) {
+        let before = inner.view.networks.insert(network.name.clone(), network.clone());
+        if before.as_ref() != Some(&network) {
+            self.programmer.apply(vec![Change::SetNetwork(network)]);
+        }
+    }
+
+    /// Takes over the cluster's networks. A network that has endpoints here stays, whatever the store has lost.
+    pub(super) fn follow_networks(&self, networks: Vec<Arc<Network>>, gone: Gone<NetworkName>) {
+        let mut inner = self.lock();
+        let mut cache = Vec::new();
+        let names: BTreeSet<NetworkName> = networks.iter().map(|network| network.name.clone()).collect();
+        for network in networks {
+            let is_new = inner.view.networks.get(&network.name) != Some(&network);
+            if is_new {
+                cache.push(LedgerWrite::put_json(
+                    Table::Cache,
+                    keys::network(&network.name),
+                    network.as_ref(),
+                ));
+            }
+            self.set_network(&mut inner, network);
+        }
+        let gone: Vec<NetworkName> = match gone {
+            Gone::These(names) => names,
+            Gone::AllOthers => {
+                let is_gone =
+                    |network: &&Arc<Network>| !network.id.is_local() && !names.contains(&network.name);
+                inner.view.networks.values().filter(is_gone).map(|network| network.name.clone()).collect()
+            }
+        };
+        for name in gone {
+            if inner.local.values().any(|local| local.endpoint.network == name) {
+                tracing::warn!(network = %name, "the store has lost a network that has endpoints here; it is kept");
+                continue;
+            }
+            if inner.view.networks.remove(&name).is_some() {
+                cache.push(LedgerWrite::delete(Table::Cache, keys::network(&name)));
+                self.programmer.apply(vec![Change::RemoveNetwork(name)]);
+            }
+        }
+        self.ledger.write_behind(cache);
+        self.update_present(&mut inner);
+    }
+
+    /// Takes over the cluster's nodes.
+    pub(super) fn follow_nodes(&self, nodes: Vec<Arc<Node>>, gone: Gone<NodeName>) {
+        let mut inner = self.lock();
+        let (mut cache, mut changes) = (Vec::new(), Vec::new());
+        let names: BTreeSet<NodeName> = nodes.iter().map(|node| node.name.clone()).collect();
+        for node in nodes {
+            if inner.view.nodes.get(&node.name) != Some(&node) {
+                cache.push(LedgerWrite::put_json(Table::Cache, keys::node(&node.name), node.as_ref()));
+                inner.view.nodes.insert(node.name.clone(), node.clone());
+                changes.push(Change::SetNode(node));
+            }
+        }
+        let gone = match gone {
+            Gone::These(names) => names,
+            Gone::AllOthers => {
+                inner.view.nodes.keys().filter(|name| !names.contains(*name)).cloned().collect()
+            }
+        };
+        for name in gone.into_iter().filter(|name| *name != self.node) {
+            if inner.view.nodes.remove(&name).is_some() {
+                cache.push(LedgerWrite::delete(Table::Cache, keys::node(&name)));
+                changes.push(Change::RemoveNode(name));
+            }
+        }
+        self.apply(changes);
+        self.ledger.write_behind(cache);
+    }
+
+    /// Makes this node known to its own plan.
+    pub(super) fn set_own_node(&self, node: Node) {
+        let node = Arc::new(node);
+        let mut inner = self.lock();
+        inner.view.nodes.insert(node.name.clone(), node.clone());
+        self.programmer.apply(vec![Change::SetNode(node)]);
+    }
+
+    pub(super) fn follow_alive(&self, alive: Vec<NodeName>, gone: Gone<NodeName>) {
+        let mut inner = self.lock();
+        match gone {
+            Gone::AllOthers => inner.alive = alive.into_iter().collect(),
+            Gone::These(names) => {
+                inner.alive.extend(alive);
+                inner.alive.retain(|name| !names.contains(name));
+            }
+        }
+    }
+
+    /// Takes over the endpoints that other nodes have in a network.
+    pub(super) fn follow_endpoints(
+        &self,
+        network: &NetworkName,
+        endpoints: Vec<Arc<Endpoint>>,
+        gone: Gone<EndpointId>,
+    ) {
+        let mut inner = self.lock();
+        let (mut cache, mut changes) = (Vec::new(), Vec::new());
+        let of_network = inner.view.endpoints.entry(network.clone()).or_default();
+        let listed: BTreeSet<EndpointId> = endpoints.iter().map(|endpoint| endpoint.id.clone()).collect();
+        // What this node has it knows better than the store.
+        for endpoint in endpoints.into_iter().filter(|endpoint| endpoint.node != self.node) {
+            if of_network.get(&endpoint.id) != Some(&endpoint) {
+                let key = keys::endpoint(network, &endpoint.id);
+                cache.push(LedgerWrite::put_json(Table::Cache, key, endpoint.as_ref()));
+                of_network.insert(endpoint.id.clone(), endpoint.clone());
+                changes.push(Change::SetEndpoint(endpoint));
+            }
+        }
+        let gone = match gone {
+            Gone::These(ids) => ids,
+            Gone::AllOthers => of_network.keys().filter(|id| !listed.contains(*id)).cloned().collect(),
+        };
+        for id in gone {
+            if of_network.get(&id).is_some_and(|endpoint| endpoint.node != self.node) {
+                of_network.remove(&id);
+                cache.push(LedgerWrite::delete(Table::Cache, keys::endpoint(network, &id)));
+                changes.push(Change::RemoveEndpoint(network.clone(), id));
+            }
+        }
+        if of_network.is_empty() {
+            inner.view.endpoints.remove(network);
+        }
+        self.apply(changes);
+        self.ledger.write_behind(cache);
+    }
+
+    fn apply(&self, changes: Vec<Change>) {
+        if !changes.is_empty() {
+            self.programmer.apply(changes);
+        }
+    }
+
+    /// A network's endpoints are known now, as well as they can be.
+    pub(super) fn network_followed(&self, network: &NetworkName) {
+        let revision = self.programmer.apply(Vec::new());
+        let mut inner = self.lock();
+        inner.followed.insert(network.clone(), Followed::Known(revision));
+        drop(inner);
+        self.followed.notify_waiters();
+    }
+
+    /// Other nodes' endpoints of a network that is not followed any more.
+    pub(super) fn unfollow(&self, network: &NetworkName) {
+        self.follow_endpoints(network, Vec::new(), Gone::AllOthers);
+        self.lock().followed.remove(network);
+    }
+
+    /// Waits until a network's endpoints on other nodes are known, and tells the revision that has them. Local
+    /// networks have none.
+    pub(super) async fn known(&self, network: &Network) -> PlanRevision {
+        if network.id.is_local() {
+            return PlanRevision(0);
+        }
+        loop {
+            let woken = self.followed.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
+            if let Some(Followed::Known(revision)) = self.lock().followed.get(&network.name) {
+                return *revision;
+            }
+            woken.await;
+        }
+    }
+
+    /// The largest MTU of a network's endpoints that the underlay carries.
+    pub(super) fn largest_mtu(&self, facts: &crate::plan::Facts, network: &Network) -> Option<u16> {
+        ports::largest_mtu(&self.lock().view, facts, network.encapsulation)
+    }
+}
+
+/// Which of the objects known so far are gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Gone<T> {
+    /// These.
+    These(Vec<T>),
+    /// All that were not just listed.
+    AllOthers,
+}
+
+fn remove_from(view: &mut View, network: &NetworkName, id: &EndpointId) {
+    if let Some(of_network) = view.endpoints.get_mut(network) {
+        of_network.remove(id);
+        if of_network.is_empty() {
+            view.endpoints.remove(network);
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! The cluster's objects in the store, for the agent and for an operator where no agent runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use serde::de::DeserializeOwned;
+
+use super::{
+    AdminError, Backend, CreateNetwork, CreatedNetwork, EndpointDetail, EndpointSummary, ErrorKind,
+    NetworkDetail, NetworkSummary, NodeDetail, NodeSummary, Removed, Status, SubnetView,
+};
+use crate::ipam::{Block, DefaultPools};
+use crate::model::{
+    Encapsulation, Endpoint, EndpointId, NetworkName, NetworkSpec, Node, NodeName, Origin, Subnet,
+    SubnetError,
+};
+use crate::store::networks::{self, NetworkError};
+use crate::store::{Entry, Guard, Store, StoreError, TxnOutcome, Write, keys};
+
+/// What [`StoreBackend`] needs to know beside the store.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// The node in whose name networks are made.
+    pub node: NodeName,
+    /// The encapsulation of networks that ask for none.
+    pub default_encapsulation: Encapsulation,
+    /// Where subnets that nobody chose come from.
+    pub default_pools: DefaultPools,
+}
+
+/// [`Backend`] over the store: everything but [`Status`], which only an agent has.
+#[derive(Clone)]
+pub struct StoreBackend {
+    store: Arc<dyn Store>,
+    settings: StoreSettings,
+}
+
+impl StoreBackend {
+    /// The cluster's objects in this store.
+    pub fn new(store: Arc<dyn Store>, settings: StoreSettings) -> StoreBackend {
+        StoreBackend { store, settings }
+    }
+
+    async fn list<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<(Entry, T)>, AdminError> {
+        let entries = self.store.list(prefix).await?;
+        entries.into_iter().map(|entry| decode(&entry).map(|value| (entry, value))).collect()
+    }
+
+    async fn all_endpoints(&self) -> Result<Vec<Endpoint>, AdminError> {
+        Ok(networks::endpoints(&*self.store, None).await?)
+    }
+
+    /// The names of the nodes whose agents hold their lease.
+    async fn alive(&self) -> Result<BTreeSet<String>, AdminError> {
+        let entries = self.store.list(keys::ALIVE).await?;
+        Ok(entries.into_iter().map(|entry| entry.key[keys::ALIVE.len()..].to_owned()).collect())
+    }
+
+    async fn find_endpoint(&self, id: &EndpointId) -> Result<Endpoint, AdminError> {
+        self.all_endpoints().await?.into_iter().find(|endpoint| endpoint.id == *id).ok_or_else(|| {
+            not_found(format_args!("endpoint {id} does not exist: `sluice endpoint ls` shows those that do"))
+        })
+    }
+
+    async fn find_node(&self, name: &NodeName) -> Result<Node, AdminError> {
+        match self.store.get(&keys::node(name)).await? {
+            Some(entry) => decode(&entry),
+            None => Err(not_found(format_args!(
+                "node {name} does not exist: `sluice node ls` shows those that do"
+            ))),
+        }
+    }
+
+    /// A free subnet out of the default pool, unless the network is there.
+    async fn choose_subnet(&self, name: &NetworkName) -> Result<Vec<Subnet>, AdminError> {
+        if networks::find(&*self.store, name).await?.is_some() {
+            return Ok(Vec::new());
+        }
+        let others = networks::list(&*self.store).await?;
+        let taken: Vec<_> =
+            others.iter().flat_map(|other| &other.subnets).map(|subnet| subnet.prefix).collect();
+        let prefix = self.settings.default_pools.choose(name.as_str(), false, &taken).ok_or_else(|| {
+            let space = self.settings.default_pools.space(false);
+            conflict(format_args!(
+                "network {name}: the default pool {space} has no free subnet: give --subnet"
+            ))
+        })?;
+        Ok(vec![Subnet::new(prefix).map_err(invalid)?])
+    }
+
+    /// Gives back what a node that is gone had of address blocks.
+    async fn release_blocks(&self, name: &NodeName, removed: &mut Vec<String>) -> Result<(), AdminError> {
+        let prefix = format!("{}blocks/", keys::ROOT);
+        for (entry, mut block) in self.list::<Block>(&prefix).await? {
+            let guard = vec![Guard::Unchanged(entry.key.clone(), entry.revision)];
+            let before = block.lent.len();
+            block.lent.retain(|_, borrower| borrower != name);
+            let write = if block.owner == *name && block.lent.is_empty() {
+                removed.push(format!("address block {}", &entry.key[prefix.len()..]));
+                Write::Delete(entry.key)
+            } else if block.lent.len() < before {
+                Write::Put(entry.key, serde_json::to_vec(&block).map_err(internal)?)
+            } else {
+                continue;
+            };
+            if let TxnOutcome::Conflict(_) = self.store.commit(guard, vec![write]).await? {
+                return Err(AdminError::new(
+                    ErrorKind::Unavailable,
+                    format_args!("node {name}: its address blocks are changing; try again"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn decode<T: DeserializeOwned>(entry: &Entry) -> Result<T, AdminError> {
+    serde_json::from_slice(&entry.value).map_err(|error| {
+        internal(format_args!("{} in the store cannot be read ({error}): repair or remove it", entry.key))
+    })
+}
+
+fn not_found(message: impl Display) -> AdminError {
+    AdminError::new(ErrorKind::NotFound, message)
+}
+
+fn conflict(message: impl Display) -> AdminError {
+    AdminError::new(ErrorKind::Conflict, message)
+}
+
+fn invalid(message: impl Display) -> AdminError {
+    AdminError::new(ErrorKind::Invalid, message)
+}
+
+fn internal(message: impl Display) -> AdminError {
+    AdminError::new(ErrorKind::Internal, message)
+}
+
+impl From<StoreError> for AdminError {
+    fn from(error: StoreError) -> Self {
+        AdminError::new(ErrorKind::Unavailable, error)
+    }
+}
+
+impl From<NetworkError> for AdminError {
+    fn from(error: NetworkError) -> Self {
+        let kind = match &error {
+            NetworkError::Store(_) | NetworkError::Contended(_) => ErrorKind::Unavailable,
+            NetworkError::Spec(_) => ErrorKind::Invalid,
+            NetworkError::Unknown(_) => ErrorKind::NotFound,
+            NetworkError::Damaged { .. } => ErrorKind::Internal,
+            NetworkError::Disagreement(_)
+            | NetworkError::SegmentTaken { .. }
+            | NetworkError::NoFreeId(_)
+            | NetworkError::InUse { .. } => ErrorKind::Conflict,
+        };
+        AdminError::new(kind, error)
+    }
+}
+
+impl CreateNetwork {
+    /// What is asked for, checked as far as it can be without the store.
+    ///
+    /// # Errors
+    /// A subnet cannot be one, or the MTU is out of its range.
+    pub fn spec(&self) -> Result<NetworkSpec, AdminError> {
+        let refuse = |error: SubnetError| invalid(format_args!("network {}: {error}", self.name));
+        let subnet = |view: &SubnetView| {
+            let mut subnet = Subnet::new(view.prefix)?;
+            if let Some(gateway) = view.gateway {
+                subnet = subnet.with_gateway(gateway)?;
+            }
+            view.reserved
+                .iter()
+                .try_fold(subnet, |subnet, (name, address)| subnet.with_reserved(name, *address))
+        };
+        if let Some(mtu) = self.mtu.filter(|mtu| *mtu < 1280) {
+            return Err(invalid(format_args!(
+                "network {}: mtu {mtu} is less than IPv6 allows: 1280 to 65535 is wanted",
+                self.name
+            )));
+        }
+        Ok(NetworkSpec {
+            encapsulation: self.encapsulation,
+            vni: self.vni,
+            vlan: self.vlan,
+            mtu: self.mtu,
+            external: self.external,
+            subnets: self.subnets.iter().map(subnet).collect::<Result<_, _>>().map_err(refuse)?,
+            docker_sync: self.docker_sync,
+        })
+    }
+}
+
+#[async_trait]
+impl Backend for StoreBackend {
+    async fn status(&self) -> Result<Status, AdminError> {
+        Err(AdminError::new(
+            ErrorKind::Unsupported,
+            "the status is an agent's, and the store has none: leave --store out where an agent runs",
+        ))
+    }
+
+    async fn networks(&self) -> Result<Vec<NetworkSummary>, AdminError> {
+        let mut counts: BTreeMap<NetworkName, u64> = BTreeMap::new();
+        for endpoint in self.all_endpoints().await? {
+            *counts.entry(endpoint.network).or_default() += 1;
+        }
+        let networks = networks::list(&*self.store).await?;
+        Ok(networks
+            .iter()
+            .map(|network| NetworkSummary::new(network, counts.get(&network.name).copied().unwrap_or(0)))
+            .collect())
+    }
+
+    async fn network(&self, name: &NetworkName) -> Result<NetworkDetail, AdminError> {
+        let network =
+            networks::find(&*self.store, name).await?.ok_or_else(|| NetworkError::Unknown(name.clone()))?;
+        let endpoints = self.endpoints(Some(name)).await?;
+        Ok(NetworkDetail { network: NetworkSummary::new(&network, endpoints.len() as u64), endpoints })
+    }
+
+    async fn create_network(&self, request: CreateNetwork) -> Result<CreatedNetwork, AdminError> {
+        let name = &request.name;
+        let mut spec = request.spec()?;
+        if spec.subnets.is_empty() {
+            spec.subnets = self.choose_subnet(name).await?;
+        }
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let origin = Origin { node: self.settings.node.clone(), at };
+        let encapsulation = self.settings.default_encapsulation;
+        let (network, created) = networks::create(&*self.store, name, &spec, encapsulation, origin).await?;
+        let endpoints =
+            if created { 0 } else { networks::endpoints(&*self.store, Some(name)).await?.len() as u64 };
+        Ok(CreatedNetwork { created, network: NetworkSummary::new(&network, endpoints) })
+    }
+
+    async fn remove_network(&self, name: &NetworkName) -> Result<Removed, AdminError> {
+        networks::remove(&*self.store, name).await?;
+        Ok(Removed { removed: vec![format!("network {name}")] })
+    }
+
+    async fn endpoints(&self, network: Option<&NetworkName>) -> Result<Vec<EndpointSummary>, AdminError> {
+        if let Some(name) = network
+            && networks::find(&*self.store, name).await?.is_none()
+        {
+            return Err(NetworkError::Unknown(name.clone()).into());
+        }
+        Ok(networks::endpoints(&*self.store, network).await?.iter().map(EndpointSummary::from).collect())
+    }
+
+    async fn endpoint(&self, id: &EndpointId) -> Result<EndpointDetail, AdminError> {
+        Ok(EndpointDetail::from(&self.find_endpoint(id).await?))
+    }
+
+    async fn remove_endpoint(&self, id: &EndpointId) -> Result<Removed, AdminError> {
+        let endpoint = self.find_endpoint(id).await?;
+        if self.alive().await?.contains(endpoint.node.as_str()) {
+            return Err(conflict(format_args!(
+                "endpoint {id} is on node {}, whose agent runs and owns it: run `sluice endpoint rm {id:.12}` there",
+                endpoint.node,
+                id = id.as_str(),
+            )));
+        }
+        self.store.commit(vec![], vec![Write::Delete(keys::endpoint(&endpoint.network, id))]).await?;
+        Ok(Removed { removed: vec![format!("endpoint {id}")] })
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeSummary>, AdminError> {
+        let alive = self.alive().await?;
+        let mut counts: BTreeMap<NodeName, u64> = BTreeMap::new();
+        for endpoint in self.all_endpoints().await? {
+            *counts.entry(endpoint.node).or_default() += 1;
+        }
+        let nodes = self.list::<Node>(keys::NODES).await?;
+        Ok(nodes
+            .iter()
+            .map(|(_, node)| {
+                let count = counts.get(&node.name).copied().unwrap_or(0);
+                NodeSummary::new(node, alive.contains(node.name.as_str()), count)
+            })
+            .collect())
+    }
+
+    async fn node(&self, name: &NodeName) -> Result<NodeDetail, AdminError> {
+        let node = self.find_node(name).await?;
+        let alive = self.alive().await?.contains(name.as_str());
+        let endpoints: Vec<EndpointSummary> = self
+            .all_endpoints()
+            .await?
+            .iter()
+            .filter(|endpoint| endpoint.node == *name)
+            .map(EndpointSummary::from)
+            .collect();
+        Ok(NodeDetail { node: NodeSummary::new(&node, alive, endpoints.len() as u64), endpoints })
+    }
+
+    async fn remove_node(&self, name: &NodeName, force: bool) -> Result<Removed, AdminError> {
+        let NodeDetail { node, endpoints } = self.node(name).await?;
+        if node.alive {
+            return Err(conflict(format_args!(
+                "node {name} is alive: stop its agent first, or it will be back"
+            )));
+        }
+        if !endpoints.is_empty() && !force {
+            return Err(conflict(format_args!(
+                "node {name} has {} endpoint(s), whose addresses would be given out again: stop its containers, and \
+                 remove it with --force",
+                endpoints.len()
+            )));
+        }
+        let mut removed = Vec::new();
+        for endpoint in endpoints {
+            self.store
+                .commit(vec![], vec![Write::Delete(keys::endpoint(&endpoint.network, &endpoint.id))])
+                .await?;
+            removed.push(format!("endpoint {}", endpoint.id));
+        }
+        self.release_blocks(name, &mut removed).await?;
+        // Last, so that an interrupted removal can be found and done again.
+        let guards = vec![Guard::Absent(keys::alive(name))];
+        if let TxnOutcome::Conflict(_) =
+            self.store.commit(guards, vec![Write::Delete(keys::node(name))]).await?
+        {
+            return Err(conflict(format_args!("node {name} has come back: stop its agent first")));
+        }
+        removed.insert(0, format!("node {name}"));
+        Ok(Removed { removed })
+    }
+}

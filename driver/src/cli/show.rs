@@ -1,0 +1,268 @@
+//! How each reply looks to people. To programs each is its JSON.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::output::{Output, fields, joined, or_dash, table};
+use crate::api::admin::{
+    CreatedNetwork, EndpointDetail, EndpointSummary, NetworkDetail, NetworkSummary, NodeDetail, NodeSummary,
+    Removed, State, Status,
+};
+use crate::model::Phase;
+
+fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Created => "created",
+        Phase::Joined => "joined",
+        Phase::Left => "left",
+    }
+}
+
+/// As many digits of an id as `docker network inspect` readers are used to.
+fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
+fn segment(network: &NetworkSummary) -> String {
+    match (network.vni, network.vlan) {
+        (Some(vni), _) => format!("vni {vni}"),
+        (None, Some(vlan)) => format!("vlan {vlan}"),
+        (None, None) => "-".to_owned(),
+    }
+}
+
+pub(super) fn version(out: &mut Output<'_>, version: &str) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Version<'a> {
+        version: &'a str,
+    }
+    out.object(&Version { version }, |out| writeln!(out, "sluice {version}"))
+}
+
+pub(super) fn networks(out: &mut Output<'_>, networks: &[NetworkSummary]) -> io::Result<()> {
+    out.rows(
+        networks,
+        ["NAME", "ID", "ENCAP", "SEGMENT", "SUBNETS", "MTU", "EXTERNAL", "ENDPOINTS"],
+        |network| {
+            [
+                network.name.to_string(),
+                network.id.to_string(),
+                network.encapsulation.to_string(),
+                segment(network),
+                joined(network.subnets.iter().map(|subnet| subnet.prefix)),
+                network.mtu.map_or_else(|| "auto".to_owned(), |mtu| mtu.to_string()),
+                network.external.to_string(),
+                network.endpoint_count.to_string(),
+            ]
+        },
+    )
+}
+
+fn network_fields(out: &mut dyn Write, network: &NetworkSummary) -> io::Result<()> {
+    let mut lines = vec![
+        ("Network", network.name.to_string()),
+        ("Id", network.id.to_string()),
+        ("Encapsulation", network.encapsulation.to_string()),
+        ("Segment", segment(network)),
+        (
+            "MTU",
+            network.mtu.map_or_else(|| "what each host's underlay leaves".to_owned(), |mtu| mtu.to_string()),
+        ),
+        ("External", network.external.to_string()),
+        ("Docker sync", network.docker_sync.to_string()),
+        ("Created on", network.created_on.to_string()),
+    ];
+    for subnet in &network.subnets {
+        lines.push(("Subnet", format!("{} gateway {}", subnet.prefix, or_dash(subnet.gateway))));
+        for (name, address) in &subnet.reserved {
+            lines.push(("Reserved", format!("{address} {name}")));
+        }
+    }
+    lines.push(("Endpoints", network.endpoint_count.to_string()));
+    fields(out, &lines)
+}
+
+fn endpoint_table(out: &mut dyn Write, endpoints: &[EndpointSummary]) -> io::Result<()> {
+    if endpoints.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    table(out, ENDPOINT_HEAD, endpoints.iter().map(endpoint_row))
+}
+
+const ENDPOINT_HEAD: [&str; 6] = ["ENDPOINT", "NETWORK", "NODE", "ADDRESSES", "MAC", "PHASE"];
+
+fn endpoint_row(endpoint: &EndpointSummary) -> [String; 6] {
+    [
+        short(endpoint.id.as_str()).to_owned(),
+        endpoint.network.to_string(),
+        endpoint.node.to_string(),
+        joined(endpoint.addresses.iter().map(|address| address.addr())),
+        endpoint.mac.to_string(),
+        phase(endpoint.phase).to_owned(),
+    ]
+}
+
+pub(super) fn network(out: &mut Output<'_>, detail: &NetworkDetail) -> io::Result<()> {
+    out.object(detail, |out| {
+        network_fields(out, &detail.network)?;
+        endpoint_table(out, &detail.endpoints)
+    })
+}
+
+pub(super) fn created(out: &mut Output<'_>, created: &CreatedNetwork) -> io::Result<()> {
+    out.object(created, |out| {
+        let what = if created.created { "created" } else { "was there already, and agrees" };
+        writeln!(out, "network {} {what}", created.network.name)
+    })
+}
+
+pub(super) fn removed(out: &mut Output<'_>, removed: &Removed) -> io::Result<()> {
+    out.object(removed, |out| removed.removed.iter().try_for_each(|what| writeln!(out, "removed {what}")))
+}
+
+pub(super) fn endpoints(out: &mut Output<'_>, endpoints: &[EndpointSummary]) -> io::Result<()> {
+    out.rows(endpoints, ENDPOINT_HEAD, endpoint_row)
+}
+
+pub(super) fn endpoint(out: &mut Output<'_>, detail: &EndpointDetail) -> io::Result<()> {
+    out.object(detail, |out| {
+        let EndpointDetail { endpoint, host_link, options, port } = detail;
+        let mut lines = vec![
+            ("Endpoint", endpoint.id.to_string()),
+            ("Network", endpoint.network.to_string()),
+            ("Node", endpoint.node.to_string()),
+            ("Addresses", joined(&endpoint.addresses)),
+            ("MAC", endpoint.mac.to_string()),
+            ("Phase", phase(endpoint.phase).to_owned()),
+            ("Host link", host_link.to_string()),
+        ];
+        lines.extend(options.iter().map(|(key, value)| ("Option", format!("{key}={value}"))));
+        if let Some(port) = port {
+            let up = if port.up { "up" } else { "down" };
+            let programmed = if port.programmed { "programmed" } else { "not programmed yet" };
+            lines.push((
+                "Port",
+                format!("{} {up}, mtu {}, {programmed}", or_dash(port.ofport), or_dash(port.mtu)),
+            ));
+            lines.push(("Error", port.error.clone().unwrap_or_default()));
+        }
+        fields(out, &lines)
+    })
+}
+
+pub(super) fn nodes(out: &mut Output<'_>, nodes: &[NodeSummary]) -> io::Result<()> {
+    out.rows(nodes, ["NAME", "ALIVE", "UNDERLAY", "MTU", "DATAPLANE", "VERSION", "ENDPOINTS"], |node| {
+        [
+            node.name.to_string(),
+            if node.alive { "yes" } else { "no" }.to_owned(),
+            or_dash(node.underlay),
+            or_dash(node.underlay_mtu),
+            dataplane(node),
+            node.version.clone(),
+            node.endpoint_count.to_string(),
+        ]
+    })
+}
+
+fn dataplane(node: &NodeSummary) -> String {
+    use crate::model::Dataplane;
+    match node.dataplane {
+        Dataplane::OvsSystem => "ovs-system",
+        Dataplane::OvsNetdev => "ovs-netdev",
+    }
+    .to_owned()
+}
+
+pub(super) fn node(out: &mut Output<'_>, detail: &NodeDetail) -> io::Result<()> {
+    out.object(detail, |out| {
+        let node = &detail.node;
+        fields(
+            out,
+            &[
+                ("Node", node.name.to_string()),
+                ("Alive", if node.alive { "yes" } else { "no" }.to_owned()),
+                ("Underlay", or_dash(node.underlay)),
+                ("Underlay MTU", or_dash(node.underlay_mtu)),
+                ("Encapsulations", joined(&node.encapsulations)),
+                ("Dataplane", dataplane(node)),
+                ("Version", node.version.clone()),
+                ("Endpoints", node.endpoint_count.to_string()),
+            ],
+        )?;
+        endpoint_table(out, &detail.endpoints)
+    })
+}
+
+pub(super) fn status(out: &mut Output<'_>, status: &Status) -> io::Result<()> {
+    out.object(status, |out| {
+        let away = |error: &Option<String>| match error {
+            Some(error) => format!(" ({error})"),
+            None => String::new(),
+        };
+        let Status { store, ovs, openflow, docker, .. } = status;
+        let repaired = match (openflow.repaired, openflow.refused) {
+            (0, 0) => String::new(),
+            (repaired, refused) => format!(", {repaired} repaired, {refused} refused"),
+        };
+        fields(
+            out,
+            &[
+                ("Node", status.node.to_string()),
+                ("Agent", format!("{}, up {}", status.version, duration(status.uptime_seconds))),
+                ("Store", format!("{}: {} {}{}", store.state, store.kind, store.address, away(&store.error))),
+                (
+                    "Open vSwitch",
+                    format!(
+                        "{}: {} bridge {} datapath {}{}",
+                        ovs.state,
+                        or_dash(ovs.version.as_ref()),
+                        ovs.bridge,
+                        or_dash(ovs.datapath.as_ref()),
+                        away(&ovs.error)
+                    ),
+                ),
+                (
+                    "OpenFlow",
+                    format!(
+                        "{}: generation {}, {} flows{repaired}{}",
+                        openflow.state,
+                        openflow.generation,
+                        openflow.flows,
+                        away(&openflow.error)
+                    ),
+                ),
+                (
+                    "Docker",
+                    match docker.state {
+                        State::Off => "off".to_owned(),
+                        state => {
+                            format!("{state}: {}{}", or_dash(docker.version.as_ref()), away(&docker.error))
+                        }
+                    },
+                ),
+                ("Networks", status.networks.to_string()),
+                ("Endpoints", status.endpoints.to_string()),
+            ],
+        )?;
+        if status.problems.is_empty() {
+            return writeln!(out, "\nNothing is wrong.");
+        }
+        for problem in &status.problems {
+            writeln!(out, "\n{}: {}: {}", problem.severity, problem.object, problem.what)?;
+            writeln!(out, "  {}", problem.remedy)?;
+        }
+        Ok(())
+    })
+}
+
+fn duration(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m{}s", seconds % 60),
+        (0, _, _) => format!("{hours}h{minutes}m"),
+        _ => format!("{days}d{hours}h"),
+    }
+}

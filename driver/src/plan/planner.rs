@@ -1,0 +1,453 @@
+//! The plan, kept up to date change by change.
+
+use std::collections::hash_map::Entry as MapEntry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ofctl::flow::{FlowEntry, FlowKey};
+use ofctl::wire::OfPort;
+
+use super::changes::FlowChanges;
+use super::flood::{self, Chunks, chunk_of_node, chunk_of_port};
+use super::ports::{PortsPlan, encapsulation_link, ports};
+use super::tables::{CookieKind, cookie, object_of};
+use super::view::{Facts, View};
+use super::{classify, l2, neighbour, spoof, tunnel};
+use crate::model::{
+    Encapsulation, Endpoint, EndpointId, LinkName, Network, NetworkName, Node, NodeName, Phase,
+};
+
+/// How far a flood reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reach {
+    /// Members on this node.
+    Local,
+    /// Other nodes.
+    Remote,
+}
+
+/// The object that a flow exists for.
+///
+/// If two objects ask for flows under one key (two endpoints with one address, while a container moves from host to
+/// host), the lesser owner's flow counts: this node's own endpoint first, then whatever comes first by name. The other
+/// takes its place when it goes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Owner {
+    /// The switch itself.
+    Switch,
+    /// Another node.
+    Node(NodeName),
+    /// A network with local members.
+    Network(NetworkName),
+    /// One chunk of a network's floods.
+    Flood(NetworkName, Reach, u8),
+    /// An endpoint of this node.
+    LocalEndpoint(NetworkName, EndpointId),
+    /// An endpoint of another node.
+    RemoteEndpoint(NetworkName, EndpointId),
+}
+
+/// Who is in a network, as far as floods need it.
+#[derive(Debug, Default)]
+struct Members {
+    local: BTreeSet<EndpointId>,
+    remote: BTreeMap<NodeName, usize>,
+}
+
+/// The flows under one key: the first counts.
+type Claims = Vec<(Owner, Arc<FlowEntry>)>;
+
+/// The plan of one node.
+#[derive(Debug)]
+pub struct Planner {
+    view: View,
+    facts: Facts,
+    members: HashMap<NetworkName, Members>,
+    /// Networks of this node's endpoints, by the name of their host link.
+    links: HashMap<LinkName, (NetworkName, EndpointId)>,
+    dirty: BTreeSet<Owner>,
+    owned: HashMap<Owner, Vec<FlowKey>>,
+    table: HashMap<FlowKey, Claims>,
+}
+
+impl Planner {
+    /// The plan of a node that knows nothing yet.
+    pub fn new(facts: Facts) -> Planner {
+        Planner {
+            view: View::default(),
+            facts,
+            members: HashMap::new(),
+            links: HashMap::new(),
+            dirty: BTreeSet::from([Owner::Switch]),
+            owned: HashMap::new(),
+            table: HashMap::new(),
+        }
+    }
+
+    /// The plan that follows from a view, computed from nothing.
+    pub fn from_scratch(view: &View, facts: Facts) -> Planner {
+        let mut planner = Planner::new(facts);
+        for node in view.nodes.values() {
+            planner.set_node(node.clone());
+        }
+        for network in view.networks.values() {
+            planner.set_network(network.clone());
+        }
+        for endpoint in view.endpoints.values().flat_map(BTreeMap::values) {
+            planner.set_endpoint(endpoint.clone());
+        }
+        planner.refresh();
+        planner
+    }
+
+    /// What the plan is made from.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// What this node has.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The links and ports that this node should have.
+    pub fn ports(&self) -> PortsPlan {
+        ports(&self.view, &self.facts)
+    }
+
+    /// Every flow that should be there, generation 0. Changes that were not taken by [`Planner::refresh`] are not in.
+    pub fn flows(&self) -> impl Iterator<Item = &FlowEntry> {
+        self.table.values().filter_map(|claims| claims.first()).map(|(_, flow)| flow.as_ref())
+    }
+
+    /// How many flows there should be.
+    pub fn flow_count(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Networks of which this node has an endpoint.
+    pub fn present(&self) -> impl Iterator<Item = &NetworkName> {
+        self.members.iter().filter(|(_, members)| !members.local.is_empty()).map(|(name, _)| name)
+    }
+
+    /// Adds or replaces a network.
+    pub fn set_network(&mut self, network: Arc<Network>) {
+        let name = network.name.clone();
+        if self.view.networks.get(&name) == Some(&network) {
+            return;
+        }
+        self.view.networks.insert(name.clone(), network);
+        self.touch_network(&name);
+    }
+
+    /// Removes a network.
+    pub fn remove_network(&mut self, name: &NetworkName) {
+        if self.view.networks.remove(name).is_some() {
+            self.touch_network(name);
+        }
+    }
+
+    /// Adds or replaces a node.
+    pub fn set_node(&mut self, node: Arc<Node>) {
+        let name = node.name.clone();
+        let before = self.view.nodes.insert(name.clone(), node.clone());
+        if before.as_ref().is_none_or(|before| before.underlay != node.underlay) {
+            self.touch_node(&name);
+        }
+    }
+
+    /// Removes a node.
+    pub fn remove_node(&mut self, name: &NodeName) {
+        if self.view.nodes.remove(name).is_some() {
+            self.touch_node(name);
+        }
+    }
+
+    /// Adds or replaces an endpoint.
+    pub fn set_endpoint(&mut self, endpoint: Arc<Endpoint>) {
+        let of_network = self.view.endpoints.entry(endpoint.network.clone()).or_default();
+        if of_network.get(&endpoint.id) == Some(&endpoint) {
+            return;
+        }
+        let before = of_network.insert(endpoint.id.clone(), endpoint.clone());
+        self.count(before.as_deref(), Some(&endpoint));
+    }
+
+    /// Removes an endpoint.
+    pub fn remove_endpoint(&mut self, network: &NetworkName, id: &EndpointId) {
+        let Some(of_network) = self.view.endpoints.get_mut(network) else { return };
+        let before = of_network.remove(id);
+        if of_network.is_empty() {
+            self.view.endpoints.remove(network);
+        }
+        self.count(before.as_deref(), None);
+    }
+
+    /// Tells which port a link has become on the integration bridge, or that it is gone.
+    pub fn set_ofport(&mut self, link: &LinkName, port: Option<OfPort>) {
+        let before = match port {
+            Some(port) => self.facts.ofports.insert(link.clone(), port),
+            None => self.facts.ofports.remove(link),
+        };
+        if before == port {
+            return;
+        }
+        if let Some((network, id)) = self.links.get(link).cloned() {
+            for port in before.into_iter().chain(port) {
+                self.dirty.insert(Owner::Flood(network.clone(), Reach::Local, chunk_of_port(port)));
+            }
+            self.dirty.insert(Owner::LocalEndpoint(network.clone(), id));
+            self.dirty.insert(Owner::Network(network));
+        } else if Encapsulation::ALL.into_iter().any(|e| encapsulation_link(e).as_ref() == Some(link)) {
+            self.dirty.insert(Owner::Switch);
+            let networks: Vec<_> = self.members.keys().cloned().collect();
+            for network in networks {
+                self.touch_network(&network);
+            }
+        }
+    }
+
+    /// Tells the MTU of the underlay's link, in bytes. It counts for links that are made from now on.
+    pub fn set_underlay_mtu(&mut self, mtu: Option<u16>) {
+        self.facts.underlay_mtu = mtu;
+    }
+
+    fn touch_network(&mut self, name: &NetworkName) {
+        self.dirty.insert(Owner::Network(name.clone()));
+        for chunk in 0..flood::CHUNKS {
+            self.dirty.insert(Owner::Flood(name.clone(), Reach::Local, chunk));
+            self.dirty.insert(Owner::Flood(name.clone(), Reach::Remote, chunk));
+        }
+        for endpoint in self.view.endpoints.get(name).into_iter().flat_map(BTreeMap::values) {
+            self.dirty.insert(owner_of(&self.facts, endpoint));
+        }
+    }
+
+    fn touch_node(&mut self, name: &NodeName) {
+        self.dirty.insert(Owner::Node(name.clone()));
+        for (network, members) in &self.members {
+            if members.remote.contains_key(name) {
+                self.dirty.insert(Owner::Network(network.clone()));
+                self.dirty.insert(Owner::Flood(network.clone(), Reach::Remote, chunk_of_node(name)));
+            }
+        }
+        for endpoint in self.view.endpoints_of(name) {
+            self.dirty.insert(owner_of(&self.facts, endpoint));
+        }
+    }
+
+    /// Takes an endpoint out of the counts and another in, and marks what depends on them.
+    fn count(&mut self, before: Option<&Endpoint>, after: Option<&Endpoint>) {
+        for (endpoint, is_in) in before.map(|e| (e, false)).into_iter().chain(after.map(|e| (e, true))) {
+            let name = &endpoint.network;
+            let members = self.members.entry(name.clone()).or_default();
+            let was_present = !members.local.is_empty();
+            if endpoint.node != self.facts.node {
+                let others = members.remote.entry(endpoint.node.clone()).or_default();
+                if is_in {
+                    *others += 1;
+                } else {
+                    *others -= 1;
+                }
+                let is_edge = *others <= 1;
+                if *others == 0 {
+                    members.remote.remove(&endpoint.node);
+                }
+                if is_edge {
+                    let chunk = chunk_of_node(&endpoint.node);
+                    self.dirty.insert(Owner::Flood(name.clone(), Reach::Remote, chunk));
+                    self.dirty.insert(Owner::Network(name.clone()));
+                }
+            } else if endpoint.phase != Phase::Left {
+                let link = endpoint.id.host_link();
+                if let Some(port) = self.facts.ofports.get(&link) {
+                    self.dirty.insert(Owner::Flood(name.clone(), Reach::Local, chunk_of_port(*port)));
+                }
+                self.dirty.insert(Owner::Network(name.clone()));
+                if is_in {
+                    members.local.insert(endpoint.id.clone());
+                    self.links.insert(link, (name.clone(), endpoint.id.clone()));
+                } else {
+                    members.local.remove(&endpoint.id);
+                    self.links.remove(&link);
+                }
+            }
+            let is_present = !members.local.is_empty();
+            if members.local.is_empty() && members.remote.is_empty() {
+                self.members.remove(name);
+            }
+            let owner = owner_of(&self.facts, endpoint);
+            self.dirty.insert(owner);
+            if was_present != is_present {
+                let name = name.clone();
+                self.touch_network(&name);
+            }
+        }
+    }
+
+    /// Computes the flows of everything that was touched, and tells what changed.
+    pub fn refresh(&mut self) -> FlowChanges {
+        let mut touched: HashMap<FlowKey, Option<Arc<FlowEntry>>> = HashMap::new();
+        let mut flows = Vec::new();
+        for owner in std::mem::take(&mut self.dirty) {
+            for key in self.owned.remove(&owner).unwrap_or_default() {
+                let MapEntry::Occupied(mut claims) = self.table.entry(key.clone()) else { continue };
+                touched.entry(key).or_insert_with(|| claims.get().first().map(|(_, flow)| flow.clone()));
+                claims.get_mut().retain(|(claimant, _)| *claimant != owner);
+                if claims.get().is_empty() {
+                    claims.remove();
+                }
+            }
+            self.plan(&owner, &mut flows);
+            if flows.is_empty() {
+                continue;
+            }
+            let mut keys = Vec::with_capacity(flows.len());
+            for flow in flows.drain(..) {
+                let key = flow.key();
+                let claims = self.table.entry(key.clone()).or_default();
+                touched.entry(key.clone()).or_insert_with(|| claims.first().map(|(_, flow)| flow.clone()));
+                let place = claims.partition_point(|(claimant, _)| *claimant < owner);
+                claims.insert(place, (owner.clone(), Arc::new(flow)));
+                keys.push(key);
+            }
+            self.owned.insert(owner, keys);
+        }
+        let mut changes = FlowChanges::default();
+        for (key, before) in touched {
+            match (before, self.table.get(&key).and_then(|claims| claims.first())) {
+                (before, Some((_, after))) if before.as_ref() != Some(after) => {
+                    changes.set.push(after.as_ref().clone());
+                }
+                (Some(_), None) => changes.delete.push(key),
+                _ => {}
+            }
+        }
+        changes.set.sort_unstable();
+        changes.delete.sort_unstable();
+        changes
+    }
+
+    fn members_of(&self, name: &NetworkName) -> Option<&Members> {
+        self.members.get(name).filter(|members| !members.local.is_empty())
+    }
+
+    fn local_ports<'a>(&'a self, members: &'a Members) -> impl Iterator<Item = OfPort> + 'a {
+        members.local.iter().filter_map(|id| self.facts.ofports.get(&id.host_link()).copied())
+    }
+
+    fn remote_nodes<'a>(&'a self, members: &'a Members) -> impl Iterator<Item = (&'a NodeName, IpAddr)> + 'a {
+        members.remote.keys().filter_map(|name| Some((name, self.view.nodes.get(name)?.underlay?)))
+    }
+
+    fn chunks(&self, network: &Network, members: &Members) -> Chunks {
+        let remote = match (network.encapsulation, self.facts.encapsulation_port(network.encapsulation)) {
+            (_, None) => BTreeSet::new(),
+            (Encapsulation::Vlan, Some(_)) => BTreeSet::from([0]),
+            (_, Some(_)) => self.remote_nodes(members).map(|(name, _)| chunk_of_node(name)).collect(),
+        };
+        Chunks { local: self.local_ports(members).map(chunk_of_port).collect(), remote }
+    }
+
+    /// The flows of one owner, by the stages in the order of their tables.
+    fn plan(&self, owner: &Owner, flows: &mut Vec<FlowEntry>) {
+        match owner {
+            Owner::Switch => {
+                classify::switch(&self.facts, flows);
+                neighbour::switch(flows);
+            }
+            Owner::Node(name) => {
+                if let Some(node) = self.view.nodes.get(name) {
+                    let cookie = cookie(CookieKind::Node, object_of(name.as_str()));
+                    tunnel::node(&self.facts, node, cookie, flows);
+                }
+            }
+            Owner::Network(name) => {
+                if let (Some(network), Some(members)) = (self.view.networks.get(name), self.members_of(name))
+                {
+                    let cookie = cookie(CookieKind::Network, network.id.get());
+                    tunnel::network(&self.facts, network, cookie, flows);
+                    spoof::network(network, cookie, flows);
+                    neighbour::network(network, cookie, flows);
+                    l2::network(&self.facts, network, cookie, flows);
+                    flood::network(network, &self.chunks(network, members), cookie, flows);
+                }
+            }
+            Owner::Flood(name, reach, chunk) => {
+                if let (Some(network), Some(members)) = (self.view.networks.get(name), self.members_of(name))
+                {
+                    self.plan_flood(network, members, *reach, *chunk, flows);
+                }
+            }
+            Owner::LocalEndpoint(name, id) | Owner::RemoteEndpoint(name, id) => {
+                let (Some(network), Some(endpoint)) =
+                    (self.view.networks.get(name), self.view.endpoint(name, id))
+                else {
+                    return;
+                };
+                // An endpoint may have changed sides since it was marked.
+                if self.members_of(name).is_some() && owner_of(&self.facts, endpoint) == *owner {
+                    self.plan_endpoint(network, endpoint, flows);
+                }
+            }
+        }
+    }
+
+    fn plan_flood(
+        &self,
+        network: &Network,
+        members: &Members,
+        reach: Reach,
+        chunk: u8,
+        flows: &mut Vec<FlowEntry>,
+    ) {
+        let cookie = cookie(CookieKind::Flood, network.id.get());
+        match reach {
+            Reach::Local => {
+                let ports = self.local_ports(members).filter(|port| chunk_of_port(*port) == chunk).collect();
+                flood::local(network, chunk, &ports, cookie, flows);
+            }
+            Reach::Remote => {
+                let Some(port) = self.facts.encapsulation_port(network.encapsulation) else { return };
+                if network.encapsulation == Encapsulation::Vlan && chunk != 0 {
+                    return;
+                }
+                let nodes: Vec<_> = self
+                    .remote_nodes(members)
+                    .filter(|(name, _)| chunk_of_node(name) == chunk)
+                    .map(|(_, underlay)| underlay)
+                    .collect();
+                flood::remote(network, chunk, port, &nodes, cookie, flows);
+            }
+        }
+    }
+
+    fn plan_endpoint(&self, network: &Network, endpoint: &Endpoint, flows: &mut Vec<FlowEntry>) {
+        let cookie = cookie(CookieKind::Endpoint, object_of(endpoint.id.as_str()));
+        if endpoint.node != self.facts.node {
+            if network.encapsulation == Encapsulation::Local {
+                return;
+            }
+            let Some(node) = self.view.nodes.get(&endpoint.node) else { return };
+            neighbour::endpoint(network, endpoint, cookie, flows);
+            l2::remote(&self.facts, network, endpoint, node, cookie, flows);
+        } else if endpoint.phase != Phase::Left {
+            neighbour::endpoint(network, endpoint, cookie, flows);
+            if let Some(port) = self.facts.endpoint_port(endpoint) {
+                classify::endpoint(network, port, cookie, flows);
+                spoof::endpoint(network, endpoint, port, cookie, flows);
+                neighbour::own_address(network, endpoint, port, cookie, flows);
+                l2::local(network, endpoint, port, cookie, flows);
+            }
+        }
+    }
+}
+
+fn owner_of(facts: &Facts, endpoint: &Endpoint) -> Owner {
+    if endpoint.node == facts.node {
+        Owner::LocalEndpoint(endpoint.network.clone(), endpoint.id.clone())
+    } else {
+        Owner::RemoteEndpoint(endpoint.network.clone(), endpoint.id.clone())
+    }
+}

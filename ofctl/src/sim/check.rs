@@ -1,0 +1,199 @@
+//! What a switch refuses when a flow is added, so that a wrong flow fails a test at once.
+
+use super::key::Key;
+use crate::flow::FlowEntry;
+use crate::wire::{Action, Bucket, Field, Match, Prerequisite, SubField, TableId};
+
+/// A flow or group that a switch would not take.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a switch would refuse {object}: {reason}")]
+pub struct Refused {
+    /// The flow or group, as text.
+    pub object: String,
+    /// Why.
+    #[source]
+    pub reason: Refusal,
+}
+
+/// Why a switch would not take a flow or group.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// `OFPBMC_BAD_PREREQ`.
+    #[error("it matches {} without what that field needs: {needs:?}", field.name())]
+    MatchPrerequisite {
+        /// The field.
+        field: Field,
+        /// What the match must also hold.
+        needs: Prerequisite,
+    },
+    /// Match fields that this crate does not know, and so cannot evaluate.
+    #[error("its match has fields that are not known here")]
+    UnknownMatch,
+    /// `OFPBAC_MATCH_INCONSISTENT`.
+    #[error("an action uses {} in packets that need not have it; the match must hold {needs:?}", field.name())]
+    ActionPrerequisite {
+        /// The field.
+        field: Field,
+        /// What the match must hold.
+        needs: Prerequisite,
+    },
+    /// `OFPBAC_BAD_SET_ARGUMENT`, for a field that cannot be written.
+    #[error("an action writes {}, which is read-only", field.name())]
+    ReadOnly {
+        /// The field.
+        field: Field,
+    },
+    /// `OFPBAC_BAD_SET_ARGUMENT`, for a value that the field cannot hold.
+    #[error("an action writes {value:#x} into {}, which cannot hold it", field.name())]
+    Value {
+        /// The field.
+        field: Field,
+        /// The value.
+        value: u128,
+    },
+    /// Bits that do not exist, or differ in number where they must not.
+    #[error("an action names bits {start}..{end} of {}, which do not fit", field.name())]
+    Bits {
+        /// The field.
+        field: Field,
+        /// First bit.
+        start: u16,
+        /// First bit that is not meant.
+        end: u16,
+    },
+    /// `OFPBAC_BAD_ARGUMENT`: the only tag types are 0x8100 and 0x88a8.
+    #[error("an action pushes a VLAN tag of type {0:#06x}")]
+    TagType(u16),
+    /// `OFPBIC_BAD_TABLE_ID`: a goto leads only to later tables.
+    #[error("it goes to table {0}, which does not come after its own")]
+    GotoBackwards(TableId),
+    /// `OFPBAC_UNSUPPORTED_ORDER`: not an action for an action set.
+    #[error("{0} cannot stand in an action set")]
+    NotInActionSet(String),
+    /// `OFPGMFC_INVALID_GROUP`: an indirect group has exactly one bucket.
+    #[error("an indirect group has one bucket, not {0}")]
+    IndirectBuckets(usize),
+}
+
+/// Checks a flow as `OFPT_FLOW_MOD` is checked, OpenFlow 1.3.5 §6.4 and ovs-actions(7).
+pub(super) fn flow(entry: &FlowEntry) -> Result<(), Refusal> {
+    if !entry.matching.unknown().is_empty() {
+        return Err(Refusal::UnknownMatch);
+    }
+    let mut known = known_fields(&entry.matching);
+    for condition in &entry.matching {
+        let needs = condition.field.spec().prerequisite;
+        if !known.meets(needs) {
+            return Err(Refusal::MatchPrerequisite { field: condition.field, needs });
+        }
+    }
+    for action in &entry.instructions.apply {
+        check_action(action, &mut known)?;
+    }
+    action_set(&entry.instructions.write)?;
+    for action in &entry.instructions.write {
+        check_action(action, &mut known)?;
+    }
+    match entry.instructions.goto {
+        Some(table) if table <= entry.table => Err(Refusal::GotoBackwards(table)),
+        _ => Ok(()),
+    }
+}
+
+/// Checks a group's buckets. Their packets may be any, so prerequisites are not checked.
+pub(super) fn group(indirect: bool, buckets: &[Bucket]) -> Result<(), Refusal> {
+    if indirect && buckets.len() != 1 {
+        return Err(Refusal::IndirectBuckets(buckets.len()));
+    }
+    buckets.iter().try_for_each(|bucket| action_set(&bucket.actions))
+}
+
+fn action_set(actions: &[Action]) -> Result<(), Refusal> {
+    use Action::*;
+    for action in actions {
+        if matches!(action, StackPush(_) | StackPop(_) | Note(_) | OutputReg(_)) {
+            return Err(Refusal::NotInActionSet(super::trace::action_text(action)));
+        }
+    }
+    Ok(())
+}
+
+/// The fields that all packets of a match have, as far as prerequisites ask.
+fn known_fields(matching: &Match) -> Key {
+    let mut key = Key::new();
+    for condition in matching {
+        if condition.is_exact() || condition.field == Field::VlanVid {
+            key.set(condition.field, condition.value.to_u128());
+        }
+    }
+    // Fragments are not excluded by a match on ports.
+    key.set(Field::IpFrag, 0);
+    key
+}
+
+fn check_action(action: &Action, known: &mut Key) -> Result<(), Refusal> {
+    let readable = |part: SubField, known: &Key| {
+        let (field, end) = (part.field, part.start.saturating_add(part.n_bits));
+        if part.n_bits == 0 || end > field.bits_wide() {
+            return Err(Refusal::Bits { field, start: part.start, end });
+        }
+        let needs = field.spec().prerequisite;
+        if known.meets(needs) { Ok(()) } else { Err(Refusal::ActionPrerequisite { field, needs }) }
+    };
+    let writable = |part: SubField, known: &Key| {
+        readable(part, known)?;
+        let field = part.field;
+        // OXM_OF_VLAN_VID changes a tag, and does not make one.
+        if field == Field::VlanVid && known.tag_count() == 0 {
+            return Err(Refusal::ActionPrerequisite { field, needs: Prerequisite::VlanVid });
+        }
+        if field.spec().writable { Ok(()) } else { Err(Refusal::ReadOnly { field }) }
+    };
+    let holds = |field: Field, value: u128, bits: u128| {
+        if value & !bits != 0 || (field == Field::ArpOp && value > 0xff) {
+            return Err(Refusal::Value { field, value });
+        }
+        Ok(())
+    };
+    match action {
+        Action::SetField(field, value) => {
+            writable(field.whole(), known)?;
+            holds(*field, value.to_u128(), field.exact_mask().to_u128())
+        }
+        Action::RegLoad { dst, value } => {
+            writable(*dst, known)?;
+            holds(dst.field, (*value).into(), super::key::ones(dst.n_bits))?;
+            if dst.field == Field::VlanTci {
+                known.set_bits(*dst, (*value).into());
+            }
+            Ok(())
+        }
+        Action::RegMove { src, dst } => {
+            readable(*src, known)?;
+            writable(*dst, known)?;
+            if src.n_bits != dst.n_bits {
+                let end = dst.start + dst.n_bits;
+                return Err(Refusal::Bits { field: dst.field, start: dst.start, end });
+            }
+            Ok(())
+        }
+        Action::StackPush(part) | Action::OutputReg(part) => readable(*part, known),
+        Action::StackPop(part) => writable(*part, known),
+        Action::PushVlan(tpid @ (0x8100 | 0x88a8)) => {
+            known.push_tag(*tpid);
+            Ok(())
+        }
+        Action::PushVlan(tpid) => Err(Refusal::TagType(*tpid)),
+        Action::PopVlan if known.tag_count() == 0 => {
+            Err(Refusal::ActionPrerequisite { field: Field::VlanVid, needs: Prerequisite::VlanVid })
+        }
+        Action::PopVlan => {
+            known.pop_tag();
+            Ok(())
+        }
+        Action::DecTtl if !known.is_ip() => {
+            Err(Refusal::ActionPrerequisite { field: Field::IpTtl, needs: Prerequisite::Ip })
+        }
+        _ => Ok(()),
+    }
+}

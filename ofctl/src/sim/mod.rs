@@ -1,0 +1,51 @@
+//! A switch in memory: evaluates flow tables over real packets, so that tests can say where a packet goes and
+//! how it is changed, and not how the flows are written.
+//!
+//! It does what Open vSwitch does, down to its limits and to what it leaves out, and is compared with
+//! `ovs-appctl ofproto/trace` by `tests/sim_live.rs`. A flow that a switch would refuse is refused when it is
+//! added; an action that is not simulated is an error in the verdict, never passed over.
+//!
+//! Simulated: priorities over all fields that this crate knows, goto, metadata, the action set, resubmit, register
+//! loads and moves, field writes with checksums, the stack, VLAN tags, TTL, groups (all, indirect, select), tunnel
+//! fields, packet-ins. Not simulated: connection tracking (every packet is untracked), learning, meters (they let
+//! everything pass), conjunctions, `NORMAL`, MPLS, NSH; tunnel options have 128 bits.
+//!
+//! ```
+//! use ofctl::flow::FlowEntry;
+//! use ofctl::sim::{Frame, Switch};
+//! use ofctl::wire::{Action, Field, Match, OfPort, TableId};
+//!
+//! let switch = Switch::new().with_flows([
+//!     FlowEntry::new(TableId(0), 100)
+//!         .matching(Match::new().with(Field::EthType, 0x0800u16))
+//!         .apply([Action::DecTtl, Action::Output(OfPort(7))]),
+//! ])?;
+//! let frame = Frame::between("02:00:00:00:00:01".parse()?, "02:00:00:00:00:02".parse()?)
+//!     .ip("10.0.0.1".parse()?, "10.0.0.2".parse()?)
+//!     .udp(1000, 2000);
+//! let verdict = switch.run(OfPort(1), None, &frame.build());
+//! let output = verdict.only().expect("one frame leaves");
+//! assert_eq!(output.port, OfPort(7));
+//! assert_eq!(output.frame, frame.ttl(63).build());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod check;
+mod checksum;
+mod classifier;
+mod frame;
+mod key;
+mod layout;
+mod packet;
+mod pipeline;
+mod rewrite;
+mod switch;
+mod trace;
+
+pub use check::{Refusal, Refused};
+pub use checksum::{ChecksumError, verify_checksums};
+pub use frame::Frame;
+pub use packet::{NoSuchField, Packet, Tunnel};
+pub use pipeline::{MAX_DEPTH, MAX_RESUBMITS};
+pub use switch::{FragmentMode, Switch, TunnelPort};
+pub use trace::{Event, Output, PacketInReason, RunError, Step, ToController, Verdict};

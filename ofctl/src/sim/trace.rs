@@ -1,0 +1,203 @@
+//! What became of a packet, and the way that it took.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::packet::Tunnel;
+use crate::flow::FlowEntry;
+use crate::wire::{Action, GroupId, OfPort, TableId};
+
+/// A frame that left the switch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// By this port; never [`OfPort::IN_PORT`], but the port that it stands for.
+    pub port: OfPort,
+    /// In this tunnel.
+    pub tunnel: Option<Tunnel>,
+    /// The frame as it left.
+    pub frame: Vec<u8>,
+}
+
+/// Why a packet went to the controller, `ofp_packet_in_reason`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PacketInReason {
+    /// `OFPR_ACTION`: an action said so.
+    Action,
+    /// `OFPR_INVALID_TTL`: its TTL ran out.
+    InvalidTtl,
+}
+
+/// A packet-in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToController {
+    /// Why.
+    pub reason: PacketInReason,
+    /// Bytes that are sent at most.
+    pub max_len: u16,
+    /// Table that sent it.
+    pub table: TableId,
+    /// The whole frame.
+    pub frame: Vec<u8>,
+}
+
+/// Why a packet could not be followed to its end. A switch would drop it at a limit; nothing is output.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// More than [`super::MAX_DEPTH`] resubmits to earlier tables or buckets within each other.
+    #[error("resubmits in table {0} are nested too deep: is there a loop?")]
+    TooDeep(TableId),
+    /// More than [`super::MAX_RESUBMITS`] lookups for one packet.
+    #[error("too many lookups for one packet, the last in table {0}: is there a loop?")]
+    TooManyResubmits(TableId),
+    /// The stack holds more than 64 KiB.
+    #[error("the stack overflows in table {0}")]
+    StackOverflow(TableId),
+    /// An action that the simulator does not know.
+    #[error("table {table} does '{action}', which the simulator cannot do")]
+    Unsupported {
+        /// Table.
+        table: TableId,
+        /// The action.
+        action: String,
+    },
+}
+
+/// A step of a packet's way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// How far the step is nested in resubmits and buckets.
+    pub depth: usize,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened in a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The packet came in; its line.
+    Received(String),
+    /// A lookup, and the entry that it found.
+    Lookup {
+        /// Table.
+        table: TableId,
+        /// The entry; none is a drop.
+        entry: Option<Arc<FlowEntry>>,
+    },
+    /// An action was done.
+    Action(Action),
+    /// The entry's metadata instruction: value and mask.
+    WriteMetadata(u64, u64),
+    /// The action set is executed.
+    ActionSet,
+    /// A bucket of a group, by its place.
+    Bucket(GroupId, usize),
+    /// The frame left by this port.
+    Output(OfPort, Option<Tunnel>),
+    /// What an action did beyond the plain, or why it did nothing.
+    Note(String),
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:width$}", "", width = 4 * self.depth)?;
+        match &self.event {
+            Event::Received(packet) => out.write_str(packet),
+            Event::Lookup { table, entry: Some(entry) } => write!(out, "{table}. {}", flow_text(entry)),
+            Event::Lookup { table, entry: None } => write!(out, "{table}. no match: drop"),
+            Event::Action(action) => write!(out, "  {}", action_text(action)),
+            Event::WriteMetadata(value, mask) => write!(out, "  write_metadata:{value:#x}/{mask:#x}"),
+            Event::ActionSet => write!(out, "action set"),
+            Event::Bucket(group, place) => write!(out, "group {group} bucket {place}"),
+            Event::Output(port, None) => write!(out, "  >> output to port {port}"),
+            Event::Output(port, Some(tunnel)) => {
+                let Tunnel { id, src, dst } = tunnel;
+                write!(out, "  >> output to port {port}, tunnel {id:#x} {src} > {dst}")
+            }
+            Event::Note(text) => write!(out, "  >> {text}"),
+        }
+    }
+}
+
+/// What became of a packet. Shown as text it is the trace and a last line that says the verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Verdict {
+    /// Frames that left, in order.
+    pub outputs: Vec<Output>,
+    /// Packets to the controller, in order.
+    pub to_controller: Vec<ToController>,
+    /// Why the packet could not be followed to its end; then nothing was output.
+    pub error: Option<RunError>,
+    /// The way.
+    pub trace: Vec<Step>,
+}
+
+impl Verdict {
+    /// The ports of the outputs, in order.
+    pub fn ports(&self) -> Vec<OfPort> {
+        self.outputs.iter().map(|output| output.port).collect()
+    }
+
+    /// True if nothing left, and nothing went wrong.
+    pub fn is_drop(&self) -> bool {
+        self.outputs.is_empty() && self.to_controller.is_empty() && self.error.is_none()
+    }
+
+    /// The only output; `None` if there is none or more than one.
+    pub fn only(&self) -> Option<&Output> {
+        match self.outputs.as_slice() {
+            [output] if self.error.is_none() => Some(output),
+            _ => None,
+        }
+    }
+
+    /// Why nothing left: the last thing that happened.
+    fn drop_reason(&self) -> String {
+        let table = self.trace.iter().rev().find_map(|step| match &step.event {
+            Event::Lookup { table, entry } => Some((table, entry)),
+            _ => None,
+        });
+        let note = self.trace.last().and_then(|step| match &step.event {
+            Event::Note(text) => Some(format!(" ({text})")),
+            _ => None,
+        });
+        let note = note.unwrap_or_default();
+        match table {
+            Some((table, None)) => format!("no flow of table {table} matches"),
+            Some((table, Some(entry))) => {
+                format!(
+                    "table {table} priority {} cookie {} outputs nothing{note}",
+                    entry.priority, entry.cookie
+                )
+            }
+            None => format!("before the tables{note}"),
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.trace {
+            writeln!(out, "{step}")?;
+        }
+        if let Some(error) = &self.error {
+            return write!(out, "Verdict: error: {error}");
+        }
+        if self.is_drop() {
+            return write!(out, "Verdict: drop: {}", self.drop_reason());
+        }
+        let ports = self.outputs.iter().map(|output| output.port.to_string());
+        let controller = self.to_controller.iter().map(|packet| match packet.reason {
+            PacketInReason::Action => "controller".to_owned(),
+            PacketInReason::InvalidTtl => "controller (TTL ran out)".to_owned(),
+        });
+        write!(out, "Verdict: output to {}", ports.chain(controller).collect::<Vec<_>>().join(", "))
+    }
+}
+
+pub(super) fn flow_text(entry: &FlowEntry) -> String {
+    format!("{entry:?}")
+}
+
+pub(super) fn action_text(action: &Action) -> String {
+    format!("{action:?}")
+}

@@ -1,0 +1,385 @@
+//! Messages that change flow and group tables, OpenFlow 1.3.5 §7.3.4.
+
+use std::time::Duration;
+
+use super::action::{Action, Instructions};
+use super::cursor::{Nested, Padding, Put, Reader};
+use super::error::{DecodeError, EncodeError};
+use super::ids::{Cookie, GroupId, OfPort, TableId};
+use super::matching::Match;
+use crate::flow::{FlowEntry, FlowFlags, FlowKey};
+
+/// `OFP_NO_BUFFER`: the switch keeps no packet for this.
+pub const NO_BUFFER: u32 = 0xffff_ffff;
+
+/// `ofp_flow_mod_command`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FlowModCommand {
+    /// `OFPFC_ADD`.
+    Add,
+    /// `OFPFC_MODIFY`.
+    Modify,
+    /// `OFPFC_MODIFY_STRICT`.
+    ModifyStrict,
+    /// `OFPFC_DELETE`.
+    Delete,
+    /// `OFPFC_DELETE_STRICT`.
+    DeleteStrict,
+}
+
+impl FlowModCommand {
+    fn take(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match input.u8()? {
+            0 => Self::Add,
+            1 => Self::Modify,
+            2 => Self::ModifyStrict,
+            3 => Self::Delete,
+            4 => Self::DeleteStrict,
+            other => return Err(DecodeError::BadValue { what: "flow_mod command", value: other.into() }),
+        })
+    }
+}
+
+/// `OFPT_FLOW_MOD`, OpenFlow 1.3.5 §7.3.4.1.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FlowMod {
+    /// What to do.
+    pub command: FlowModCommand,
+    /// Cookie of the new entry, or the wanted cookie of entries to change.
+    pub cookie: Cookie,
+    /// Bits of the cookie that must be as wanted, for all commands but `Add`; 0 for any cookie.
+    pub cookie_mask: u64,
+    /// Table; [`TableId::ALL`] with the deletes.
+    pub table: TableId,
+    /// Priority; without meaning for `Modify` and `Delete`.
+    pub priority: u16,
+    /// Match.
+    pub matching: Match,
+    /// Instructions; without meaning for the deletes.
+    pub instructions: Instructions,
+    /// Seconds without a packet after which the entry goes; 0 never.
+    pub idle_timeout: u16,
+    /// Seconds after which the entry goes; 0 never.
+    pub hard_timeout: u16,
+    /// Flags.
+    pub flags: FlowFlags,
+    /// A packet that the switch kept, to be sent through the new entry, or [`NO_BUFFER`].
+    pub buffer_id: u32,
+    /// The deletes take only entries that output here, or [`OfPort::ANY`].
+    pub out_port: OfPort,
+    /// The deletes take only entries that output to this group, or [`GroupId::ANY`].
+    pub out_group: GroupId,
+}
+
+impl FlowMod {
+    /// A message of this command that names every entry of the table.
+    pub fn new(command: FlowModCommand, table: TableId) -> Self {
+        FlowMod {
+            command,
+            cookie: Cookie(0),
+            cookie_mask: 0,
+            table,
+            priority: 0x8000,
+            matching: Match::new(),
+            instructions: Instructions::default(),
+            idle_timeout: 0,
+            hard_timeout: 0,
+            flags: FlowFlags::default(),
+            buffer_id: NO_BUFFER,
+            out_port: OfPort::ANY,
+            out_group: GroupId::ANY,
+        }
+    }
+
+    /// Adds an entry, or replaces the one with its key.
+    pub fn add(entry: FlowEntry) -> Self {
+        FlowMod {
+            cookie: entry.cookie,
+            priority: entry.priority,
+            matching: entry.matching,
+            instructions: entry.instructions,
+            idle_timeout: entry.idle_timeout,
+            hard_timeout: entry.hard_timeout,
+            flags: entry.flags,
+            ..FlowMod::new(FlowModCommand::Add, entry.table)
+        }
+    }
+
+    /// Deletes exactly one entry.
+    pub fn delete_strict(key: FlowKey) -> Self {
+        FlowMod {
+            priority: key.priority,
+            matching: key.matching,
+            ..FlowMod::new(FlowModCommand::DeleteStrict, key.table)
+        }
+    }
+
+    /// Deletes all entries, in all tables, whose cookie is `cookie` in the bits of `mask`.
+    pub fn delete_by_cookie(cookie: Cookie, mask: u64) -> Self {
+        FlowMod { cookie, cookie_mask: mask, ..FlowMod::new(FlowModCommand::Delete, TableId::ALL) }
+    }
+
+    /// What identifies the entry that it is about, unless it is a delete of many.
+    pub fn key(&self) -> FlowKey {
+        FlowKey { table: self.table, priority: self.priority, matching: self.matching.clone() }
+    }
+
+    /// The entry that an addition makes.
+    pub fn entry(&self) -> FlowEntry {
+        FlowEntry {
+            table: self.table,
+            priority: self.priority,
+            cookie: self.cookie,
+            matching: self.matching.clone(),
+            instructions: self.instructions.clone(),
+            idle_timeout: self.idle_timeout,
+            hard_timeout: self.hard_timeout,
+            flags: self.flags,
+        }
+    }
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        out.put_u64(self.cookie.0);
+        out.put_u64(self.cookie_mask);
+        out.put_u8(self.table.0);
+        out.put_u8(self.command as u8);
+        out.put_u16(self.idle_timeout);
+        out.put_u16(self.hard_timeout);
+        out.put_u16(self.priority);
+        out.put_u32(self.buffer_id);
+        out.put_u32(self.out_port.0);
+        out.put_u32(self.out_group.0);
+        out.put_u16(self.flags.0);
+        out.put_u16(0);
+        self.matching.encode(out);
+        self.instructions.encode(out)
+    }
+
+    pub(crate) fn take(input: &mut Reader<'_>) -> Result<FlowMod, DecodeError> {
+        let cookie = Cookie(input.u64()?);
+        let cookie_mask = input.u64()?;
+        let table = TableId(input.u8()?);
+        let command = FlowModCommand::take(input)?;
+        let idle_timeout = input.u16()?;
+        let hard_timeout = input.u16()?;
+        let priority = input.u16()?;
+        let buffer_id = input.u32()?;
+        let out_port = OfPort(input.u32()?);
+        let out_group = GroupId(input.u32()?);
+        let flags = FlowFlags(input.u16()?);
+        input.skip(2)?;
+        let matching = Match::take(input)?;
+        let instructions = Instructions::take(input)?;
+        Ok(FlowMod {
+            command,
+            cookie,
+            cookie_mask,
+            table,
+            priority,
+            matching,
+            instructions,
+            idle_timeout,
+            hard_timeout,
+            flags,
+            buffer_id,
+            out_port,
+            out_group,
+        })
+    }
+}
+
+/// `ofp_group_mod_command`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GroupModCommand {
+    /// `OFPGC_ADD`.
+    Add,
+    /// `OFPGC_MODIFY`.
+    Modify,
+    /// `OFPGC_DELETE`.
+    Delete,
+}
+
+/// `ofp_group_type`, OpenFlow 1.3.5 §5.6.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GroupType {
+    /// `OFPGT_ALL`: a copy to every bucket.
+    All,
+    /// `OFPGT_SELECT`: to one bucket, by hash and weight.
+    Select,
+    /// `OFPGT_INDIRECT`: to the only bucket.
+    Indirect,
+    /// `OFPGT_FF`: to the first bucket that is alive.
+    FastFailover,
+}
+
+/// `ofp_bucket`: one set of actions of a group.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bucket {
+    /// Share of a select group's packets; 0 in other groups.
+    pub weight: u16,
+    /// The bucket is alive while this port is, or [`OfPort::ANY`].
+    pub watch_port: OfPort,
+    /// The bucket is alive while this group is, or [`GroupId::ANY`].
+    pub watch_group: GroupId,
+    /// Actions.
+    pub actions: Vec<Action>,
+}
+
+impl Bucket {
+    /// A bucket of these actions that watches nothing.
+    pub fn new(weight: u16, actions: Vec<Action>) -> Self {
+        Bucket { weight, watch_port: OfPort::ANY, watch_group: GroupId::ANY, actions }
+    }
+}
+
+/// `OFPT_GROUP_MOD`, OpenFlow 1.3.5 §7.3.4.2.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GroupMod {
+    /// What to do.
+    pub command: GroupModCommand,
+    /// Type; without meaning for a delete.
+    pub kind: GroupType,
+    /// The group; [`GroupId::ALL`] with a delete.
+    pub group: GroupId,
+    /// Buckets.
+    pub buckets: Vec<Bucket>,
+}
+
+impl GroupMod {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        out.put_u16(self.command as u16);
+        out.put_u8(self.kind as u8);
+        out.put_u8(0);
+        out.put_u32(self.group.0);
+        for bucket in &self.buckets {
+            let mut out = Nested::begin(out, 0, Padding::Counted);
+            out.put_u16(0);
+            out.put_u16(bucket.weight);
+            out.put_u32(bucket.watch_port.0);
+            out.put_u32(bucket.watch_group.0);
+            out.put_u32(0);
+            bucket.actions.iter().try_for_each(|action| action.encode(&mut out))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn take(input: &mut Reader<'_>) -> Result<GroupMod, DecodeError> {
+        let command = match input.u16()? {
+            0 => GroupModCommand::Add,
+            1 => GroupModCommand::Modify,
+            2 => GroupModCommand::Delete,
+            other => return Err(DecodeError::BadValue { what: "group_mod command", value: other.into() }),
+        };
+        let kind = match input.u8()? {
+            0 => GroupType::All,
+            1 => GroupType::Select,
+            2 => GroupType::Indirect,
+            3 => GroupType::FastFailover,
+            other => return Err(DecodeError::BadValue { what: "group type", value: other.into() }),
+        };
+        input.skip(1)?;
+        let group = GroupId(input.u32()?);
+        let mut buckets = Vec::new();
+        while !input.is_empty() {
+            let length = usize::from(input.u16()?);
+            if length < 16 {
+                return Err(DecodeError::BadLength { what: "bucket", length });
+            }
+            let mut body = input.sub("bucket", length - 2)?;
+            let weight = body.u16()?;
+            let watch_port = OfPort(body.u32()?);
+            let watch_group = GroupId(body.u32()?);
+            body.skip(4)?;
+            buckets.push(Bucket { weight, watch_port, watch_group, actions: Action::take_all(body)? });
+        }
+        Ok(GroupMod { command, kind, group, buckets })
+    }
+}
+
+/// Why an entry went, `ofp_flow_removed_reason`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FlowRemovedReason {
+    /// `OFPRR_IDLE_TIMEOUT`.
+    IdleTimeout,
+    /// `OFPRR_HARD_TIMEOUT`.
+    HardTimeout,
+    /// `OFPRR_DELETE`.
+    Delete,
+    /// `OFPRR_GROUP_DELETE`.
+    GroupDelete,
+    /// Any other.
+    Other(u8),
+}
+
+/// `OFPT_FLOW_REMOVED`, OpenFlow 1.3.5 §7.4.2.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FlowRemoved {
+    /// The entry's cookie.
+    pub cookie: Cookie,
+    /// What identified it.
+    pub key: FlowKey,
+    /// Why it went.
+    pub reason: FlowRemovedReason,
+    /// How long it was there.
+    pub duration: Duration,
+    /// Its idle timeout in seconds.
+    pub idle_timeout: u16,
+    /// Its hard timeout in seconds.
+    pub hard_timeout: u16,
+    /// Packets that it took.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl FlowRemoved {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.put_u64(self.cookie.0);
+        out.put_u16(self.key.priority);
+        out.put_u8(match self.reason {
+            FlowRemovedReason::IdleTimeout => 0,
+            FlowRemovedReason::HardTimeout => 1,
+            FlowRemovedReason::Delete => 2,
+            FlowRemovedReason::GroupDelete => 3,
+            FlowRemovedReason::Other(other) => other,
+        });
+        out.put_u8(self.key.table.0);
+        put_duration(self.duration, out);
+        out.put_u16(self.idle_timeout);
+        out.put_u16(self.hard_timeout);
+        out.put_u64(self.packets);
+        out.put_u64(self.bytes);
+        self.key.matching.encode(out);
+    }
+
+    pub(crate) fn take(input: &mut Reader<'_>) -> Result<FlowRemoved, DecodeError> {
+        let cookie = Cookie(input.u64()?);
+        let priority = input.u16()?;
+        let reason = match input.u8()? {
+            0 => FlowRemovedReason::IdleTimeout,
+            1 => FlowRemovedReason::HardTimeout,
+            2 => FlowRemovedReason::Delete,
+            3 => FlowRemovedReason::GroupDelete,
+            other => FlowRemovedReason::Other(other),
+        };
+        let table = TableId(input.u8()?);
+        let duration = take_duration(input)?;
+        let idle_timeout = input.u16()?;
+        let hard_timeout = input.u16()?;
+        let packets = input.u64()?;
+        let bytes = input.u64()?;
+        let key = FlowKey { table, priority, matching: Match::take(input)? };
+        Ok(FlowRemoved { cookie, key, reason, duration, idle_timeout, hard_timeout, packets, bytes })
+    }
+}
+
+pub(super) fn put_duration(duration: Duration, out: &mut Vec<u8>) {
+    out.put_u32(u32::try_from(duration.as_secs()).unwrap_or(u32::MAX));
+    out.put_u32(duration.subsec_nanos());
+}
+
+pub(super) fn take_duration(input: &mut Reader<'_>) -> Result<Duration, DecodeError> {
+    let seconds = input.u32()?;
+    let nanoseconds = input.u32()?;
+    Ok(Duration::from_secs(seconds.into()) + Duration::from_nanos(nanoseconds.into()))
+}

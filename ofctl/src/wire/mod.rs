@@ -1,0 +1,57 @@
+//! OpenFlow 1.3 messages, OXM/NXM fields and actions, as bytes and as values.
+//!
+//! The contract of the whole layer: decoding takes any bytes and answers with a value or an error; it does not
+//! panic, does not loop for ever, and does not allocate more than a small multiple of what it was given. Bytes
+//! left over are an error. Encoding appends to a buffer that the caller keeps, and allocates nothing else.
+
+mod action;
+mod action_codec;
+mod cursor;
+mod error;
+mod error_names;
+mod field;
+mod fields;
+mod flow_mod;
+mod ids;
+mod matching;
+mod message;
+mod multipart;
+mod oxm;
+mod port;
+mod value;
+
+pub use action::{Action, Instructions};
+pub use cursor::Reader;
+pub use error::{DecodeError, EncodeError, ErrorCode};
+pub use field::{Class, Field, FieldSpec, Format, Header, Prerequisite, SubField};
+pub use flow_mod::{
+    Bucket, FlowMod, FlowModCommand, FlowRemoved, FlowRemovedReason, GroupMod, GroupModCommand, GroupType,
+    NO_BUFFER,
+};
+pub use ids::{BundleId, Cookie, GroupId, OfPort, TableId, Xid};
+pub use matching::{FieldMatch, Match};
+pub use message::{
+    BundleAdd, BundleControl, BundleControlType, BundleFlags, ErrorMessage, Features, FragmentMode,
+    HEADER_LENGTH, Hello, Message, MessageHeader, SwitchConfig, VERSION, encode_bundle_add,
+};
+pub use multipart::{
+    AggregateStats, FlowStatsRequest, MultipartBody, MultipartReply, MultipartRequest, SwitchDescription,
+    TableStats,
+};
+pub use port::{PacketIn, PacketOut, PortDescription, PortReason, PortStatus};
+pub use value::FieldValue;
+
+/// Nicira's experimenter number, of the extensions that Open vSwitch speaks.
+pub const NICIRA_EXPERIMENTER: u32 = 0x0000_2320;
+/// The Open Networking Foundation's experimenter number, of its extensions to OpenFlow 1.3.
+pub const ONF_EXPERIMENTER: u32 = 0x4f4e_4600;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    /// Bytes from hex digits; blanks between them do not matter.
+    pub(crate) fn unhex(text: &str) -> Vec<u8> {
+        let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+        let digit = |byte: u8| (byte as char).to_digit(16).expect("a hex digit") as u8;
+        digits.chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+    }
+}

@@ -1,0 +1,342 @@
+//! Multipart requests and replies, OpenFlow 1.3.5 §7.3.5.
+
+use super::action::Instructions;
+use super::cursor::{Nested, Padding, Put, Reader};
+use super::error::{DecodeError, EncodeError};
+use super::flow_mod::{put_duration, take_duration};
+use super::ids::{Cookie, GroupId, OfPort, TableId};
+use super::matching::Match;
+use super::port::{PortDescription, put_text, take_text};
+use crate::flow::{FlowEntry, FlowFlags, FlowStats};
+
+/// `OFPMP_*`.
+mod kind {
+    pub(super) const DESC: u16 = 0;
+    pub(super) const FLOW: u16 = 1;
+    pub(super) const AGGREGATE: u16 = 2;
+    pub(super) const TABLE: u16 = 3;
+    pub(super) const PORT_DESC: u16 = 13;
+}
+
+/// `OFPMPF_REQ_MORE` and `OFPMPF_REPLY_MORE`.
+const MORE: u16 = 1;
+
+/// Which flows to report or to add up, `ofp_flow_stats_request`, OpenFlow 1.3.5 §7.3.5.2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlowStatsRequest {
+    /// Table, or [`TableId::ALL`].
+    pub table: TableId,
+    /// Only entries that output here, or [`OfPort::ANY`].
+    pub out_port: OfPort,
+    /// Only entries that output to this group, or [`GroupId::ANY`].
+    pub out_group: GroupId,
+    /// Wanted cookie, in the bits of `cookie_mask`.
+    pub cookie: Cookie,
+    /// Bits of the cookie that count; 0 for any cookie.
+    pub cookie_mask: u64,
+    /// Only entries whose match is as narrow as this or narrower.
+    pub matching: Match,
+}
+
+impl Default for FlowStatsRequest {
+    /// Every entry of every table.
+    fn default() -> Self {
+        FlowStatsRequest {
+            table: TableId::ALL,
+            out_port: OfPort::ANY,
+            out_group: GroupId::ANY,
+            cookie: Cookie(0),
+            cookie_mask: 0,
+            matching: Match::new(),
+        }
+    }
+}
+
+impl FlowStatsRequest {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.put_u8(self.table.0);
+        out.put_zeros(3);
+        out.put_u32(self.out_port.0);
+        out.put_u32(self.out_group.0);
+        out.put_u32(0);
+        out.put_u64(self.cookie.0);
+        out.put_u64(self.cookie_mask);
+        self.matching.encode(out);
+    }
+
+    fn take(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let table = TableId(input.u8()?);
+        input.skip(3)?;
+        let out_port = OfPort(input.u32()?);
+        let out_group = GroupId(input.u32()?);
+        input.skip(4)?;
+        let cookie = Cookie(input.u64()?);
+        let cookie_mask = input.u64()?;
+        Ok(FlowStatsRequest {
+            table,
+            out_port,
+            out_group,
+            cookie,
+            cookie_mask,
+            matching: Match::take(input)?,
+        })
+    }
+}
+
+/// `OFPT_MULTIPART_REQUEST`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MultipartRequest {
+    /// `OFPMP_DESC`.
+    Description,
+    /// `OFPMP_FLOW`.
+    Flow(FlowStatsRequest),
+    /// `OFPMP_AGGREGATE`.
+    Aggregate(FlowStatsRequest),
+    /// `OFPMP_TABLE`.
+    Table,
+    /// `OFPMP_PORT_DESC`.
+    PortDescription,
+    /// Any other.
+    Unknown {
+        /// `OFPMP_*`.
+        kind: u16,
+        /// Its body.
+        body: Vec<u8>,
+    },
+}
+
+impl MultipartRequest {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let kind = match self {
+            MultipartRequest::Description => kind::DESC,
+            MultipartRequest::Flow(_) => kind::FLOW,
+            MultipartRequest::Aggregate(_) => kind::AGGREGATE,
+            MultipartRequest::Table => kind::TABLE,
+            MultipartRequest::PortDescription => kind::PORT_DESC,
+            MultipartRequest::Unknown { kind, .. } => *kind,
+        };
+        out.put_u16(kind);
+        out.put_u16(0);
+        out.put_u32(0);
+        match self {
+            MultipartRequest::Flow(request) | MultipartRequest::Aggregate(request) => request.encode(out),
+            MultipartRequest::Unknown { body, .. } => out.put(body),
+            MultipartRequest::Description | MultipartRequest::Table | MultipartRequest::PortDescription => {}
+        }
+    }
+
+    pub(crate) fn take(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let kind = input.u16()?;
+        let flags = input.u16()?;
+        if flags & MORE != 0 {
+            // Only table features are ever asked for in several parts.
+            return Err(DecodeError::BadValue { what: "multipart request flags", value: flags.into() });
+        }
+        input.skip(4)?;
+        Ok(match kind {
+            kind::DESC => MultipartRequest::Description,
+            kind::FLOW => MultipartRequest::Flow(FlowStatsRequest::take(input)?),
+            kind::AGGREGATE => MultipartRequest::Aggregate(FlowStatsRequest::take(input)?),
+            kind::TABLE => MultipartRequest::Table,
+            kind::PORT_DESC => MultipartRequest::PortDescription,
+            kind => MultipartRequest::Unknown { kind, body: input.rest().to_vec() },
+        })
+    }
+}
+
+/// `ofp_desc`: what the switch says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SwitchDescription {
+    /// Manufacturer.
+    pub manufacturer: String,
+    /// Hardware.
+    pub hardware: String,
+    /// Software.
+    pub software: String,
+    /// Serial number.
+    pub serial: String,
+    /// The datapath, for humans.
+    pub datapath: String,
+}
+
+/// `ofp_aggregate_stats_reply`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AggregateStats {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Flow entries.
+    pub flows: u32,
+}
+
+/// `ofp_table_stats`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableStats {
+    /// The table.
+    pub table: TableId,
+    /// Entries in it.
+    pub active: u32,
+    /// Packets looked up.
+    pub lookups: u64,
+    /// Packets that matched.
+    pub matched: u64,
+}
+
+/// The body of one part of a multipart reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MultipartBody {
+    /// `OFPMP_DESC`.
+    Description(Box<SwitchDescription>),
+    /// `OFPMP_FLOW`.
+    Flow(Vec<FlowStats>),
+    /// `OFPMP_AGGREGATE`.
+    Aggregate(AggregateStats),
+    /// `OFPMP_TABLE`.
+    Table(Vec<TableStats>),
+    /// `OFPMP_PORT_DESC`.
+    PortDescription(Vec<PortDescription>),
+    /// Any other.
+    Unknown {
+        /// `OFPMP_*`.
+        kind: u16,
+        /// Its body.
+        body: Vec<u8>,
+    },
+}
+
+/// `OFPT_MULTIPART_REPLY`: one part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MultipartReply {
+    /// More parts follow.
+    pub more: bool,
+    /// What it holds.
+    pub body: MultipartBody,
+}
+
+impl MultipartReply {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let kind = match &self.body {
+            MultipartBody::Description(_) => kind::DESC,
+            MultipartBody::Flow(_) => kind::FLOW,
+            MultipartBody::Aggregate(_) => kind::AGGREGATE,
+            MultipartBody::Table(_) => kind::TABLE,
+            MultipartBody::PortDescription(_) => kind::PORT_DESC,
+            MultipartBody::Unknown { kind, .. } => *kind,
+        };
+        out.put_u16(kind);
+        out.put_u16(if self.more { MORE } else { 0 });
+        out.put_u32(0);
+        match &self.body {
+            MultipartBody::Description(desc) => {
+                put_text(&desc.manufacturer, 256, out);
+                put_text(&desc.hardware, 256, out);
+                put_text(&desc.software, 256, out);
+                put_text(&desc.serial, 32, out);
+                put_text(&desc.datapath, 256, out);
+            }
+            MultipartBody::Flow(flows) => flows.iter().try_for_each(|flow| put_flow_stats(flow, out))?,
+            MultipartBody::Aggregate(stats) => {
+                out.put_u64(stats.packets);
+                out.put_u64(stats.bytes);
+                out.put_u32(stats.flows);
+                out.put_u32(0);
+            }
+            MultipartBody::Table(tables) => {
+                for stats in tables {
+                    out.put_u8(stats.table.0);
+                    out.put_zeros(3);
+                    out.put_u32(stats.active);
+                    out.put_u64(stats.lookups);
+                    out.put_u64(stats.matched);
+                }
+            }
+            MultipartBody::PortDescription(ports) => ports.iter().for_each(|port| port.encode(out)),
+            MultipartBody::Unknown { body, .. } => out.put(body),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn take(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let kind = input.u16()?;
+        let more = input.u16()? & MORE != 0;
+        input.skip(4)?;
+        let body = match kind {
+            kind::DESC => MultipartBody::Description(Box::new(SwitchDescription {
+                manufacturer: take_text::<256>(input)?,
+                hardware: take_text::<256>(input)?,
+                software: take_text::<256>(input)?,
+                serial: take_text::<32>(input)?,
+                datapath: take_text::<256>(input)?,
+            })),
+            kind::FLOW => MultipartBody::Flow(take_each(input, take_flow_stats)?),
+            kind::AGGREGATE => {
+                let stats =
+                    AggregateStats { packets: input.u64()?, bytes: input.u64()?, flows: input.u32()? };
+                input.skip(4)?;
+                MultipartBody::Aggregate(stats)
+            }
+            kind::TABLE => MultipartBody::Table(take_each(input, |input| {
+                let table = TableId(input.u8()?);
+                input.skip(3)?;
+                Ok(TableStats { table, active: input.u32()?, lookups: input.u64()?, matched: input.u64()? })
+            })?),
+            kind::PORT_DESC => MultipartBody::PortDescription(take_each(input, PortDescription::take)?),
+            kind => MultipartBody::Unknown { kind, body: input.rest().to_vec() },
+        };
+        Ok(MultipartReply { more, body })
+    }
+}
+
+/// Takes things to the end; each takes at least one byte or fails.
+fn take_each<T>(
+    input: &mut Reader<'_>,
+    mut take: impl FnMut(&mut Reader<'_>) -> Result<T, DecodeError>,
+) -> Result<Vec<T>, DecodeError> {
+    let mut all = Vec::new();
+    while !input.is_empty() {
+        all.push(take(input)?);
+    }
+    Ok(all)
+}
+
+fn put_flow_stats(stats: &FlowStats, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let entry = &stats.entry;
+    let mut out = Nested::begin(out, 0, Padding::None);
+    out.put_u16(0);
+    out.put_u8(entry.table.0);
+    out.put_u8(0);
+    put_duration(stats.duration, &mut out);
+    out.put_u16(entry.priority);
+    out.put_u16(entry.idle_timeout);
+    out.put_u16(entry.hard_timeout);
+    out.put_u16(entry.flags.0);
+    out.put_u32(0);
+    out.put_u64(entry.cookie.0);
+    out.put_u64(stats.packets);
+    out.put_u64(stats.bytes);
+    entry.matching.encode(&mut out);
+    entry.instructions.encode(&mut out)
+}
+
+fn take_flow_stats(input: &mut Reader<'_>) -> Result<FlowStats, DecodeError> {
+    let length = usize::from(input.u16()?);
+    let rest = length.checked_sub(2).ok_or(DecodeError::BadLength { what: "flow statistics", length })?;
+    let mut input = input.sub("flow statistics", rest)?;
+    let table = TableId(input.u8()?);
+    input.skip(1)?;
+    let duration = take_duration(&mut input)?;
+    let priority = input.u16()?;
+    let idle_timeout = input.u16()?;
+    let hard_timeout = input.u16()?;
+    let flags = FlowFlags(input.u16()?);
+    input.skip(4)?;
+    let cookie = Cookie(input.u64()?);
+    let packets = input.u64()?;
+    let bytes = input.u64()?;
+    let matching = Match::take(&mut input)?;
+    let instructions = Instructions::take(&mut input)?;
+    let entry =
+        FlowEntry { table, priority, cookie, matching, instructions, idle_timeout, hard_timeout, flags };
+    Ok(FlowStats { entry, duration, packets, bytes })
+}

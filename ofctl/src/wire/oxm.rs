@@ -1,0 +1,231 @@
+//! Matches as OXM entries, OpenFlow 1.3.5 §7.2.3.
+
+use super::cursor::{Nested, Padding, Put, Reader};
+use super::error::DecodeError;
+use super::field::{Class, Field, Header};
+use super::matching::{FieldMatch, Match};
+use super::value::FieldValue;
+
+/// `OFPMT_OXM`.
+const MATCH_TYPE_OXM: u16 = 1;
+
+/// Appends a field's header for a payload of `length` bytes, experimenter not counted.
+#[inline]
+pub(crate) fn put_header(header: Header, has_mask: bool, length: usize, out: &mut Vec<u8>) {
+    out.put_u16(header.class.number());
+    out.put_u8(header.number << 1 | u8::from(has_mask));
+    match header.class.experimenter() {
+        None => out.put_u8(length as u8),
+        Some(experimenter) => {
+            out.put_u8(length as u8 + 4);
+            out.put_u32(experimenter);
+        }
+    }
+}
+
+/// Bytes that a value takes on the wire. Tunnel options have no fixed length; a switch takes the shortest one.
+pub(crate) fn value_length(field: Field, value: FieldValue, mask: Option<FieldValue>) -> usize {
+    let fixed = usize::from(field.spec().wire_bytes);
+    if fixed <= FieldValue::MAX_BYTES {
+        return fixed;
+    }
+    let bits = value.to_u128() | mask.map_or(0, FieldValue::to_u128);
+    (128 - bits.leading_zeros()).div_ceil(8).max(1) as usize
+}
+
+#[inline]
+fn put_entry(entry: &FieldMatch, out: &mut Vec<u8>) {
+    let header = entry.field.spec().oxm;
+    if entry.is_exact() {
+        let length = value_length(entry.field, entry.value, None);
+        put_header(header, false, length, out);
+        out.put(entry.value.low_bytes(length));
+    } else {
+        let length = value_length(entry.field, entry.value, Some(entry.mask));
+        put_header(header, true, 2 * length, out);
+        out.put(entry.value.low_bytes(length));
+        out.put(entry.mask.low_bytes(length));
+    }
+}
+
+/// A header as it came: the field if it is known, and the length of what follows it.
+struct RawHeader {
+    field: Option<Field>,
+    has_mask: bool,
+    length: usize,
+}
+
+fn take_header(input: &mut Reader<'_>) -> Result<RawHeader, DecodeError> {
+    let class = input.u16()?;
+    let number_and_mask = input.u8()?;
+    let mut length = usize::from(input.u8()?);
+    let experimenter = if class == Class::EXPERIMENTER {
+        length = length.checked_sub(4).ok_or_else(|| input.bad_length(length))?;
+        Some(input.u32()?)
+    } else {
+        None
+    };
+    let field = Field::from_header(class, number_and_mask >> 1, experimenter);
+    Ok(RawHeader { field, has_mask: number_and_mask & 1 == 1, length })
+}
+
+/// A field's header in a Nicira action, where no value follows: its length is that of the whole field, or for a
+/// tunnel option whatever the switch's TLV map makes of it.
+pub(crate) fn take_action_header(input: &mut Reader<'_>) -> Result<Option<Field>, DecodeError> {
+    let header = take_header(input)?;
+    let fits = |field: &Field| {
+        let whole = usize::from(field.spec().wire_bytes);
+        header.length == whole || (whole > FieldValue::MAX_BYTES && header.length <= whole)
+    };
+    Ok(header.field.filter(|field| !header.has_mask && fits(field)))
+}
+
+/// Appends a field's header as Nicira actions name it.
+pub(crate) fn put_action_header(field: Field, out: &mut Vec<u8>) {
+    let spec = field.spec();
+    put_header(spec.nxm, false, usize::from(spec.wire_bytes), out);
+}
+
+/// The field and value of one entry without a mask; `None` if it is not one that is known.
+pub(crate) fn take_exact(input: &mut Reader<'_>) -> Result<Option<(Field, FieldValue)>, DecodeError> {
+    let header = take_header(input)?;
+    let value = input.take(header.length)?;
+    Ok(match (header.field, FieldValue::from_be_slice(value)) {
+        (Some(field), Some(number)) if !header.has_mask && length_fits(field, value.len()) => {
+            Some((field, number))
+        }
+        _ => None,
+    })
+}
+
+/// Appends one entry without a mask, as set-field actions hold it.
+pub(crate) fn put_exact(field: Field, value: FieldValue, out: &mut Vec<u8>) {
+    let length = value_length(field, value, None);
+    put_header(field.spec().oxm, false, length, out);
+    out.put(value.low_bytes(length));
+}
+
+fn length_fits(field: Field, length: usize) -> bool {
+    let fixed = usize::from(field.spec().wire_bytes);
+    if fixed <= FieldValue::MAX_BYTES {
+        length == fixed
+    } else {
+        (1..=FieldValue::MAX_BYTES).contains(&length)
+    }
+}
+
+impl Match {
+    /// Appends the match with its own header (`ofp_match`), padded to a multiple of 8 bytes.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        let mut out = Nested::begin(out, 2, Padding::Uncounted);
+        out.put_u16(MATCH_TYPE_OXM);
+        out.put_u16(0);
+        for entry in self {
+            put_entry(entry, &mut out);
+        }
+        out.put(self.unknown());
+    }
+
+    /// Takes a match with its own header and padding.
+    pub(crate) fn take(input: &mut Reader<'_>) -> Result<Match, DecodeError> {
+        let kind = input.u16()?;
+        if kind != MATCH_TYPE_OXM {
+            return Err(DecodeError::BadValue { what: "match type", value: kind.into() });
+        }
+        let length = usize::from(input.u16()?);
+        let entries = length.checked_sub(4).ok_or_else(|| input.bad_length(length))?;
+        let mut entries = input.sub("match", entries)?;
+        input.skip(length.next_multiple_of(8) - length)?;
+        let mut result = Match::with_capacity(entries.peek().len() / 6);
+        while !entries.is_empty() {
+            take_entry(&mut entries, &mut result)?;
+        }
+        Ok(result)
+    }
+}
+
+fn take_entry(input: &mut Reader<'_>, result: &mut Match) -> Result<(), DecodeError> {
+    let whole = input.peek();
+    let header = take_header(input)?;
+    let payload = input.take(header.length)?;
+    let known = header.field.and_then(|field| {
+        let (value, mask) = if header.has_mask {
+            if !payload.len().is_multiple_of(2) {
+                return None;
+            }
+            let (value, mask) = payload.split_at(payload.len() / 2);
+            (value, Some(mask))
+        } else {
+            (payload, None)
+        };
+        if !length_fits(field, value.len()) {
+            return None;
+        }
+        let mask = match mask {
+            Some(mask) => FieldValue::from_be_slice(mask)?,
+            None => field.exact_mask(),
+        };
+        Some((field, FieldValue::from_be_slice(value)?, mask))
+    });
+    match (known, header.field) {
+        (Some((field, value, mask)), _) => {
+            if (value & mask) != (value & field.exact_mask()) {
+                return Err(DecodeError::BadWildcards { field: field.name() });
+            }
+            if result.get(field).is_some() {
+                return Err(DecodeError::DuplicateField { field: field.name() });
+            }
+            result.set(field, value, mask);
+        }
+        // A tunnel option that is too long for a value is carried as it came.
+        (None, Some(field)) if usize::from(field.spec().wire_bytes) <= FieldValue::MAX_BYTES => {
+            return Err(DecodeError::BadLength { what: field.name(), length: header.length });
+        }
+        (None, _) => {
+            let used = whole.len() - input.peek().len();
+            result.push_unknown(&whole[..used]);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(hex: &str) -> Result<Match, DecodeError> {
+        let bytes = crate::wire::tests::unhex(hex);
+        let mut input = Reader::new("test", &bytes);
+        let matching = Match::take(&mut input)?;
+        input.finish()?;
+        Ok(matching)
+    }
+
+    #[test]
+    fn unknown_entries_are_carried_through() {
+        // Class 0x8000, field 100, four bytes, after an in_port.
+        let hex = "000100148000000400000005 8000c804deadbeef 00000000";
+        let matching = decode(hex).unwrap();
+        assert_eq!(matching.exact(Field::InPort), Some(5u32.into()));
+        assert_eq!(matching.unknown().len(), 8);
+        let mut out = Vec::new();
+        matching.encode(&mut out);
+        assert_eq!(out, crate::wire::tests::unhex(hex));
+    }
+
+    #[test]
+    fn malformed_matches_are_refused() {
+        for (hex, why) in [
+            ("0000000400000000", "match type 0 is not OXM"),
+            ("0001000300000000", "a length shorter than its header"),
+            ("000100ff80000004", "a length beyond the end"),
+            ("0001000b80000003 00000500 00000000", "a field of the wrong length"),
+            ("0001001080000204 00000005 80000004", "trailing bytes"),
+            ("00010016 8000000400000005 8000000400000006 000000000000", "a field twice"),
+            ("00010010 80001908 0a000001 ffffff00", "value bits outside the mask"),
+            ("00010008 ffff0003", "an experimenter entry without room for its number"),
+        ] {
+            assert!(decode(hex).is_err(), "{why}: {hex} was taken");
+        }
+    }
+}
