@@ -1,6 +1,6 @@
 //! What a switch refuses when a flow is added, so that a wrong flow fails a test at once.
 
-use super::key::Key;
+use super::key::{Key, MAX_TAGS};
 use crate::flow::FlowEntry;
 use crate::wire::{Action, Bucket, Field, Match, Prerequisite, SubField, TableId};
 
@@ -64,6 +64,9 @@ pub enum Refusal {
     /// `OFPBAC_BAD_ARGUMENT`: the only tag types are 0x8100 and 0x88a8.
     #[error("an action pushes a VLAN tag of type {0:#06x}")]
     TagType(u16),
+    /// `OFPBAC_BAD_TAG`: Open vSwitch handles two tags at most.
+    #[error("an action pushes a third VLAN tag")]
+    TooManyTags,
     /// `OFPBIC_BAD_TABLE_ID`: a goto leads only to later tables.
     #[error("it goes to table {0}, which does not come after its own")]
     GotoBackwards(TableId),
@@ -122,12 +125,12 @@ fn action_set(actions: &[Action]) -> Result<(), Refusal> {
 fn known_fields(matching: &Match) -> Key {
     let mut key = Key::new();
     for condition in matching {
-        if condition.is_exact() || condition.field == Field::VlanVid {
+        // A priority is no proof of a tag, though writing one makes one.
+        let exact = condition.is_exact() && condition.field != Field::VlanPcp;
+        if exact || matches!(condition.field, Field::VlanVid | Field::IpFrag) {
             key.set(condition.field, condition.value.to_u128());
         }
     }
-    // Fragments are not excluded by a match on ports.
-    key.set(Field::IpFrag, 0);
     key
 }
 
@@ -143,26 +146,43 @@ fn check_action(action: &Action, known: &mut Key) -> Result<(), Refusal> {
     let writable = |part: SubField, known: &Key| {
         readable(part, known)?;
         let field = part.field;
-        // OXM_OF_VLAN_VID changes a tag, and does not make one.
+        if field.spec().writable { Ok(()) } else { Err(Refusal::ReadOnly { field }) }
+    };
+    // Setting or loading OXM_OF_VLAN_VID changes a tag, and does not make one; moving and popping may.
+    let tagged = |field: Field, known: &Key| {
         if field == Field::VlanVid && known.tag_count() == 0 {
             return Err(Refusal::ActionPrerequisite { field, needs: Prerequisite::VlanVid });
         }
-        if field.spec().writable { Ok(()) } else { Err(Refusal::ReadOnly { field }) }
+        Ok(())
     };
-    let holds = |field: Field, value: u128, bits: u128| {
-        if value & !bits != 0 || (field == Field::ArpOp && value > 0xff) {
+    let holds = |field: Field, value: u128, bits: u128, whole: bool| {
+        let refused = match field {
+            Field::ArpOp => value > 0xff,
+            // OFPVID_PRESENT must be set: a tag cannot be taken away by writing it.
+            Field::VlanVid => whole && value & 0x1000 == 0,
+            _ => false,
+        };
+        if value & !bits != 0 || refused {
             return Err(Refusal::Value { field, value });
         }
         Ok(())
     };
     match action {
+        // Open vSwitch lets loads and moves write it.
+        Action::SetField(field @ Field::InPort, _) => Err(Refusal::ReadOnly { field: *field }),
         Action::SetField(field, value) => {
             writable(field.whole(), known)?;
-            holds(*field, value.to_u128(), field.exact_mask().to_u128())
+            tagged(*field, known)?;
+            holds(*field, value.to_u128(), field.exact_mask().to_u128(), true)?;
+            if *field == Field::VlanTci {
+                known.set(*field, value.to_u128());
+            }
+            Ok(())
         }
         Action::RegLoad { dst, value } => {
             writable(*dst, known)?;
-            holds(dst.field, (*value).into(), super::key::ones(dst.n_bits))?;
+            tagged(dst.field, known)?;
+            holds(dst.field, (*value).into(), super::key::ones(dst.n_bits), false)?;
             if dst.field == Field::VlanTci {
                 known.set_bits(*dst, (*value).into());
             }
@@ -179,6 +199,7 @@ fn check_action(action: &Action, known: &mut Key) -> Result<(), Refusal> {
         }
         Action::StackPush(part) | Action::OutputReg(part) => readable(*part, known),
         Action::StackPop(part) => writable(*part, known),
+        Action::PushVlan(0x8100 | 0x88a8) if known.tag_count() == MAX_TAGS => Err(Refusal::TooManyTags),
         Action::PushVlan(tpid @ (0x8100 | 0x88a8)) => {
             known.push_tag(*tpid);
             Ok(())

@@ -35,7 +35,9 @@ pub(super) struct Pipeline<'a> {
     lookups: usize,
     stack: Vec<(u128, u16)>,
     action_set: Vec<Action>,
-    verdict: Verdict,
+    outputs: Vec<Output>,
+    to_controller: Vec<ToController>,
+    trace: Vec<Step>,
 }
 
 impl<'a> Pipeline<'a> {
@@ -51,28 +53,35 @@ impl<'a> Pipeline<'a> {
             lookups: 0,
             stack: Vec::new(),
             action_set: Vec::new(),
-            verdict: Verdict::default(),
+            outputs: Vec::new(),
+            to_controller: Vec::new(),
+            trace: Vec::new(),
         }
     }
 
     pub(super) fn run(mut self) -> Verdict {
         self.record(Event::Received(self.packet.to_string()));
+        let error = self.translate().err();
+        if error.is_some() {
+            // Whatever was output before is taken back: Open vSwitch forwards only what it translated whole.
+            self.outputs.clear();
+            self.to_controller.clear();
+        }
+        let Pipeline { outputs, to_controller, trace, packet, .. } = self;
+        Verdict { outputs, to_controller, error, trace, packet }
+    }
+
+    fn translate(&mut self) -> Result<(), RunError> {
         if self.switch.fragments == FragmentMode::Drop && self.packet.key.is_fragment() {
             self.note("fragments are dropped");
-            return self.verdict;
+            return Ok(());
         }
-        let in_port = self.packet.in_port();
-        if let Err(error) = self.lookup(TableId(0), in_port, false).and_then(|()| self.run_action_set()) {
-            // Whatever was output before is taken back: Open vSwitch forwards only what it translated whole.
-            self.verdict.outputs.clear();
-            self.verdict.to_controller.clear();
-            self.verdict.error = Some(error);
-        }
-        self.verdict
+        self.lookup(TableId(0), self.packet.in_port(), false)?;
+        self.run_action_set()
     }
 
     fn record(&mut self, event: Event) {
-        self.verdict.trace.push(Step { depth: self.shown_depth, event });
+        self.trace.push(Step { depth: self.shown_depth, event });
     }
 
     fn note(&mut self, text: impl Into<String>) {
@@ -242,7 +251,7 @@ impl<'a> Pipeline<'a> {
     fn to_controller(&mut self, reason: PacketInReason, max_len: u16) {
         self.packet.commit();
         let frame = self.packet.frame().to_vec();
-        self.verdict.to_controller.push(ToController { reason, max_len, table: self.table, frame });
+        self.to_controller.push(ToController { reason, max_len, table: self.table, frame });
     }
 
     fn output(&mut self, port: OfPort) -> Result<(), RunError> {
@@ -283,7 +292,7 @@ impl<'a> Pipeline<'a> {
         self.packet.commit();
         self.record(Event::Output(port, tunnel));
         let frame = self.packet.frame().to_vec();
-        self.verdict.outputs.push(Output { port, tunnel, frame });
+        self.outputs.push(Output { port, tunnel, frame });
     }
 
     fn encapsulate(&self, current: Option<Tunnel>, port: &TunnelPort) -> Result<Tunnel, &'static str> {
@@ -293,6 +302,9 @@ impl<'a> Pipeline<'a> {
         // A packet that came to us out of a tunnel must not be sent to us again.
         if self.received.is_some_and(|received| !received.dst.is_unspecified() && received.dst == dst) {
             return Err("the tunnel leads to our own address");
+        }
+        if dst.is_unspecified() {
+            return Err("the tunnel has no destination");
         }
         let src = port.local.unwrap_or(current.src);
         Ok(Tunnel { id: port.key.unwrap_or(current.id), src, dst })

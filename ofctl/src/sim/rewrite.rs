@@ -6,7 +6,7 @@
 use super::checksum::{crc32c, updated, upper_layer};
 use super::key::{Key, TAG_PRESENT};
 use super::layout::{Layer3, Layout};
-use crate::wire::{Field, FieldValue, Prerequisite};
+use crate::wire::{Field, FieldValue};
 
 /// A frame, where its headers are, and what they say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +122,8 @@ impl Rewriter {
         let first = 6 << 28 | class << 20 | key.value(Field::Ipv6Label);
         self.frame[l3..l3 + 4].copy_from_slice(&bytes::<4>(first));
         self.frame[l3 + 7] = key.value(Field::IpTtl) as u8;
-        if let (58, Some(l4), true) = (self.layout.protocol, self.layout.l4, key.meets(Prerequisite::Nd)) {
+        // Even if the type was changed to another since: the fields were there when they were written.
+        if let (58, Some(l4)) = (self.layout.protocol, self.layout.l4) {
             self.discovery_extensions(l3, l4, key);
             self.discovery(l4, key);
         }
@@ -135,9 +136,8 @@ impl Rewriter {
             return;
         }
         self.frame[l4 + 4..l4 + 8].copy_from_slice(&bytes::<4>(key.value(Field::NdReserved)));
-        let kind = key.value(Field::NdOptionsType) as u8;
-        if kind != 0 && self.layout.end >= l4 + 32 {
-            self.frame[l4 + 24] = kind;
+        if self.layout.end >= l4 + 32 {
+            self.frame[l4 + 24] = key.value(Field::NdOptionsType) as u8;
         }
         self.frame[l4 + 2..l4 + 4].fill(0);
         let (addresses, message) = (&self.frame[l3 + 8..l3 + 40], &self.frame[l4..self.layout.end]);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::packet::Tunnel;
+use super::packet::{Packet, Tunnel};
 use crate::flow::FlowEntry;
 use crate::wire::{Action, GroupId, OfPort, TableId};
 
@@ -107,7 +107,7 @@ impl fmt::Display for Step {
             Event::Action(action) => write!(out, "  {}", action_text(action)),
             Event::WriteMetadata(value, mask) => write!(out, "  write_metadata:{value:#x}/{mask:#x}"),
             Event::ActionSet => write!(out, "action set"),
-            Event::Bucket(group, place) => write!(out, "group {group} bucket {place}"),
+            Event::Bucket(group, place) => write!(out, "  bucket {place} of group {group}"),
             Event::Output(port, None) => write!(out, "  >> output to port {port}"),
             Event::Output(port, Some(tunnel)) => {
                 let Tunnel { id, src, dst } = tunnel;
@@ -119,7 +119,7 @@ impl fmt::Display for Step {
 }
 
 /// What became of a packet. Shown as text it is the trace and a last line that says the verdict.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// Frames that left, in order.
     pub outputs: Vec<Output>,
@@ -129,6 +129,8 @@ pub struct Verdict {
     pub error: Option<RunError>,
     /// The way.
     pub trace: Vec<Step>,
+    /// The packet as the last action left it, registers and all. Its frame is that of the last output.
+    pub packet: Packet,
 }
 
 impl Verdict {
@@ -195,9 +197,9 @@ impl fmt::Display for Verdict {
 }
 
 pub(super) fn flow_text(entry: &FlowEntry) -> String {
-    format!("{entry:?}")
+    entry.to_string()
 }
 
 pub(super) fn action_text(action: &Action) -> String {
-    format!("{action:?}")
+    action.to_string()
 }

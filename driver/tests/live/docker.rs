@@ -1,0 +1,137 @@
+//! The same with real dockerds.
+
+use std::time::{Duration, Instant};
+
+use crate::lab::{Host, Lab, PATIENCE, Plan, eventually};
+
+const BLUE: &str = "network create -d sluice --ipam-driver sluice --ipam-opt network=blue -o network=blue \
+                    --subnet 10.5.0.0/16 blue";
+
+fn with_blue(hosts: u8) -> Option<Lab> {
+    let lab = Plan::hosts(hosts).docker().start()?;
+    for host in lab.hosts() {
+        host.docker(BLUE).expect("network create");
+    }
+    Some(lab)
+}
+
+#[track_caller]
+fn run(host: &Host, name: &str) -> String {
+    host.docker(&format!("run -d --name {name} --network blue busybox sleep 10000")).expect("docker run");
+    address(host, name)
+}
+
+#[track_caller]
+fn address(host: &Host, name: &str) -> String {
+    host.docker(&format!("inspect --format {{{{.NetworkSettings.Networks.blue.IPAddress}}}} {name}"))
+        .expect("inspect")
+}
+
+fn ping(host: &Host, name: &str, to: &str) -> Result<String, String> {
+    host.docker(&format!("exec {name} ping -c 1 -W 1 {to}")).ok()
+}
+
+#[test]
+fn containers_on_two_hosts_and_names_on_one() {
+    let Some(lab) = with_blue(2) else { return };
+    let (one, two) = (run(lab.host(1), "one"), run(lab.host(2), "two"));
+    assert_ne!(one, two);
+    eventually("across", PATIENCE, || ping(lab.host(1), "one", &two));
+    ping(lab.host(2), "two", &one).expect("and back");
+    run(lab.host(1), "three");
+    ping(lab.host(1), "three", "one").expect("by name, on one host");
+}
+
+#[test]
+fn a_published_port_works_and_shows() {
+    let Some(lab) = with_blue(1) else { return };
+    let host = lab.host(1);
+    host.docker("run -d --name web --network blue -p 8080:80 busybox httpd -f -p 80 -h /bin")
+        .expect("docker run");
+    assert!(host.docker("ps").expect("docker ps").contains("8080->80"), "the port must show in docker ps");
+    let outside = lab.stranger("172.31.0.77/24");
+    let url = format!("http://{}:8080/busybox", host.address());
+    eventually("the published port, from outside", PATIENCE, || {
+        outside.exec(["busybox", "wget", "-q", "-T", "2", "-O", "/dev/null", &url]).ok()
+    });
+}
+
+#[test]
+fn an_internal_network_has_no_way_out() {
+    let Some(lab) = Plan::hosts(1).docker().start() else { return };
+    let host = lab.host(1);
+    host.docker(&format!("{BLUE} --internal")).expect("network create");
+    run(host, "one");
+    let links = host.docker("exec one ls /sys/class/net").expect("its links");
+    assert_eq!(links.split_whitespace().collect::<Vec<_>>(), ["eth0", "lo"]);
+}
+
+#[test]
+fn dockerd_killed_and_back_with_live_restore() {
+    let Some(mut lab) = with_blue(2) else { return };
+    let (one, two) = (run(lab.host(1), "one"), run(lab.host(2), "two"));
+    eventually("across", PATIENCE, || ping(lab.host(2), "two", &one));
+    lab.host_mut(1).kill_dockerd();
+    ping(lab.host(2), "two", &one).expect("the container goes on without its dockerd");
+    lab.host_mut(1).kill_agent();
+    lab.host_mut(1).start_agent();
+    lab.host_mut(1).start_dockerd();
+    ping(lab.host(1), "one", &two).expect("and with a new agent and a new dockerd");
+    assert_ne!(run(lab.host(1), "three"), one, "an address was given twice");
+    lab.host(1).docker("rm -f one").expect("docker rm");
+    assert!(ping(lab.host(2), "two", &one).is_err(), "a removed container still answers");
+}
+
+#[test]
+fn what_docker_forgot_while_the_agent_was_down_is_collected() {
+    let Some(mut lab) = with_blue(1) else { return };
+    let ports = |lab: &Lab| lab.host(1).vsctl("list-ports br-int").lines().count();
+    let before = ports(&lab);
+    run(lab.host(1), "one");
+    run(lab.host(1), "two");
+    assert_eq!(ports(&lab), before + 2);
+    lab.host_mut(1).kill_agent();
+    // Each of the two calls that Docker makes is tried for 15 s, and then forgotten.
+    lab.host(1).docker("rm -f one").expect("docker rm");
+    lab.host_mut(1).start_agent();
+    eventually("the forgotten endpoint is collected", Duration::from_secs(60), || {
+        match ports(&lab) - before {
+            1 => Ok(()),
+            ports => Err(format!("{ports} ports")),
+        }
+    });
+    let listed = lab.host(1).sluice("endpoint ls --json").expect("endpoint ls");
+    let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+    let count = listed.as_array().map(Vec::len).expect("a list");
+    assert_eq!(count, 1, "{listed}");
+}
+
+#[test]
+fn connecting_a_container_costs_no_more_than_to_dockers_bridge() {
+    const ROUNDS: usize = 15;
+    let Some(lab) = with_blue(1) else { return };
+    let host = lab.host(1);
+    host.docker("network create plain").expect("network create");
+    run(host, "one");
+    host.docker("run -d --name subject --network none busybox sleep 10000").expect("docker run");
+    host.docker("network disconnect none subject").expect("disconnect");
+    let measure = |network: &str| {
+        let begin = Instant::now();
+        host.docker(&format!("network connect {network} subject")).expect("connect");
+        let took = begin.elapsed();
+        host.docker(&format!("network disconnect {network} subject")).expect("disconnect");
+        took
+    };
+    // The first of each loads what later ones find loaded; then in turns, so that both see the same machine.
+    for network in ["plain", "blue"] {
+        measure(network);
+    }
+    let (mut plain, mut blue): (Vec<_>, Vec<_>) =
+        (0..ROUNDS).map(|_| (measure("plain"), measure("blue"))).unzip();
+    plain.sort();
+    blue.sort();
+    let (plain, blue) = (plain[ROUNDS / 2], blue[ROUNDS / 2]);
+    println!("docker network connect, median of {ROUNDS}: bridge {plain:.1?}, sluice {blue:.1?}");
+    // A debug build, on a machine that runs other tests: a release build is measured by examples/attach.
+    assert!(blue < plain * 2, "sluice {blue:?}, bridge {plain:?}");
+}

@@ -1,0 +1,217 @@
+//! What must not pass: other networks' packets, forged senders, strangers' tunnel packets, and on the wire any
+//! ARP or neighbour discovery of the networks.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::lab::packet::{self, BROADCAST, Mac, PacketSocket, mac};
+use crate::lab::{Attach, NetworkSpec, PATIENCE, Plan, eventually};
+use crate::networks::{dual_stack, endpoint, on_every_host};
+
+/// How long to listen for what must not come. A control that must come is heard first, on the same path.
+const SILENCE: Duration = Duration::from_millis(100);
+
+const MARKER: &[u8] = b"forged or not: look for these words";
+
+#[test]
+fn twins_with_equal_subnets_and_addresses_stay_apart() {
+    let Some(lab) = Plan::hosts(2).start() else { return };
+    let blue = on_every_host(&lab, &dual_stack("blue", "vxlan"));
+    let green = on_every_host(&lab, &dual_stack("green", "vxlan"));
+    let fixed = |last: u8, hardware: &str| Attach {
+        v4: Some(Ipv4Addr::new(10, 5, 0, last)),
+        v6: Some(Ipv6Addr::new(0xfd00, 5, 0, 0, 0, 0, 0, u16::from(last))),
+        mac: Some(hardware.to_owned()),
+    };
+    let attach = |n: usize, networks: &[crate::lab::DockerNetwork], attach: &Attach| {
+        lab.host(n).engine().attach(&networks[n - 1], attach).expect("an endpoint")
+    };
+    // Same addresses and same MACs in both.
+    let (ten, eleven) = (fixed(10, "02:05:00:00:00:10"), fixed(11, "02:05:00:00:00:11"));
+    let (blue_ten, blue_eleven) = (attach(1, &blue, &ten), attach(2, &blue, &eleven));
+    let (green_ten, green_eleven) = (attach(1, &green, &ten), attach(2, &green, &eleven));
+    for (from, to, others) in [
+        (&blue_ten, &blue_eleven, [&green_ten, &green_eleven]),
+        (&green_ten, &green_eleven, [&blue_ten, &blue_eleven]),
+    ] {
+        for address in [IpAddr::V4(to.v4()), IpAddr::V6(to.v6())] {
+            eventually("the twin is reachable", PATIENCE, || from.ping(address, 1));
+            let ears: Vec<PacketSocket> = others.iter().map(|other| other.sniff()).collect();
+            from.udp(to, address, 20).expect("datagrams within the network");
+            for ear in ears {
+                let leaks: Vec<_> = ear
+                    .pending()
+                    .into_iter()
+                    .filter(|frame| !frame.outgoing && !frame.is_neighbour_traffic())
+                    .collect();
+                assert!(leaks.is_empty(), "{address}: {} frames in the other network", leaks.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_forged_sender_gets_nothing_through() {
+    let Some(lab) = Plan::hosts(2).start() else { return };
+    let networks = on_every_host(&lab, &dual_stack("blue", "vxlan"));
+    let sender = endpoint(&lab, 1, &networks);
+    let (beside, across) = (endpoint(&lab, 1, &networks), endpoint(&lab, 2, &networks));
+    eventually("the endpoint across is reachable", PATIENCE, || sender.ping(across.v4().into(), 1));
+
+    let other: Mac = mac("02:66:66:66:66:66");
+    let v4 = |last: u8| IpAddr::from([10, 5, 200, last]);
+    let mouth = sender.sniff();
+    for target in [&beside, &across] {
+        let ear = target.sniff();
+        let (own4, own6) = (IpAddr::V4(sender.v4()), IpAddr::V6(sender.v6()));
+        let (to4, to6) = (IpAddr::V4(target.v4()), IpAddr::V6(target.v6()));
+        let udp = |source: Mac, from: IpAddr, to: IpAddr| {
+            packet::udp((source, target.mac), (from, to), (7, 7), MARKER)
+        };
+        let control = |what: &str, frame: Vec<u8>| {
+            mouth.send(&frame);
+            assert!(ear.wait_for(PATIENCE, |frame| frame.contains(MARKER)).is_some(), "{what} must pass");
+        };
+        control("its own IPv4", udp(sender.mac, own4, to4));
+        control("its own IPv6", udp(sender.mac, own6, to6));
+
+        let forged6 = IpAddr::from([0xfd00, 5, 0, 0, 0, 0, 0, 0x6666]);
+        let link_local = IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 0x6666]);
+        let IpAddr::V6(claimed6) = forged6 else { unreachable!("written as IPv6") };
+        let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+        let forgeries = [
+            ("MAC under IPv4", udp(other, own4, to4)),
+            ("MAC under IPv6", udp(other, own6, to6)),
+            ("IPv4 source", udp(sender.mac, v4(66), to4)),
+            ("the target's own IPv4 source", udp(sender.mac, to4, to4)),
+            ("IPv6 source", udp(sender.mac, forged6, to6)),
+            ("link-local IPv6 source", udp(sender.mac, link_local, to6)),
+            ("source behind a VLAN tag", {
+                let plain = udp(sender.mac, v4(66), to4);
+                [&plain[..12], &[0x81, 0x00, 0x00, 0x64], &plain[12..]].concat()
+            }),
+            (
+                "IPv4 source to everyone",
+                packet::udp((sender.mac, BROADCAST), (v4(66), IpAddr::from([255; 4])), (7, 7), MARKER),
+            ),
+            ("unknown protocol under another MAC", packet::ethernet(target.mac, other, 0x88b5, MARKER)),
+        ];
+        for (what, frame) in forgeries {
+            mouth.send(&frame);
+            assert!(
+                ear.wait_for(SILENCE, |frame| frame.contains(MARKER)).is_none(),
+                "forged {what} got through"
+            );
+        }
+        let claims = [
+            (
+                "ARP sender address",
+                packet::arp_reply(
+                    (sender.mac, target.mac),
+                    (sender.mac, Ipv4Addr::new(10, 5, 0, 1)),
+                    (target.mac, target.v4()),
+                ),
+            ),
+            (
+                "ARP sender MAC",
+                packet::arp_reply((sender.mac, target.mac), (other, sender.v4()), (target.mac, target.v4())),
+            ),
+            (
+                "ARP to everyone",
+                packet::arp_reply(
+                    (sender.mac, BROADCAST),
+                    (sender.mac, Ipv4Addr::new(10, 5, 0, 1)),
+                    (BROADCAST, Ipv4Addr::new(10, 5, 0, 1)),
+                ),
+            ),
+            (
+                "neighbour advertisement",
+                packet::neighbour_advertisement(
+                    (sender.mac, target.mac),
+                    (sender.v6(), target.v6()),
+                    claimed6,
+                    sender.mac,
+                ),
+            ),
+            (
+                "neighbour advertisement to everyone",
+                packet::neighbour_advertisement(
+                    (sender.mac, [0x33, 0x33, 0, 0, 0, 1]),
+                    (sender.v6(), all_nodes),
+                    claimed6,
+                    sender.mac,
+                ),
+            ),
+        ];
+        for (what, frame) in claims {
+            mouth.send(&frame);
+            let passed =
+                ear.wait_for(SILENCE, |seen| seen.is_neighbour_traffic() && seen.bytes[6..] == frame[6..]);
+            assert!(passed.is_none(), "forged {what} got through");
+        }
+        // And nothing of it has cut the sender off.
+        control("its own IPv4, afterwards", udp(sender.mac, own4, to4));
+    }
+}
+
+#[test]
+fn a_strangers_tunnel_packet_is_dropped() {
+    let Some(lab) = Plan::hosts(2).start() else { return };
+    let networks = on_every_host(&lab, &dual_stack("blue", "vxlan"));
+    let (inside, across) = (endpoint(&lab, 1, &networks), endpoint(&lab, 2, &networks));
+    eventually("the endpoint across is reachable", PATIENCE, || across.ping(inside.v4().into(), 1));
+
+    // Learn the network's id and the outer MACs from a packet that the wire really carried.
+    let cable = lab.cable(1);
+    across.ping(inside.v4().into(), 1).expect("ping");
+    let host1: IpAddr = lab.host(1).address().parse().expect("an address");
+    let host2: IpAddr = lab.host(2).address().parse().expect("an address");
+    let real = cable
+        .pending()
+        .into_iter()
+        .find(|frame| frame.outgoing && frame.vni().is_some())
+        .expect("a tunnel packet towards h1");
+    let vni = real.vni().expect("its network id");
+    let outer: (Mac, Mac) =
+        (real.bytes[6..12].try_into().expect("six bytes"), real.bytes[..6].try_into().expect("six bytes"));
+
+    let stranger = lab.stranger("172.31.0.77/24");
+    let wire = PacketSocket::open(&stranger, "eth0");
+    let ear = inside.sniff();
+    let inner =
+        packet::udp((across.mac, inside.mac), (across.v4().into(), inside.v4().into()), (7, 7), MARKER);
+    let from = |source: IpAddr| packet::vxlan(outer, (source, host1), vni, &inner);
+    wire.send(&from(IpAddr::from([172, 31, 0, 77])));
+    assert!(ear.wait_for(SILENCE, |frame| frame.contains(MARKER)).is_none(), "a stranger's packet came in");
+    // The same packet under a node's address comes in: it was the source that kept the first one out.
+    wire.send(&from(host2));
+    assert!(ear.wait_for(PATIENCE, |frame| frame.contains(MARKER)).is_some(), "the control must come in");
+}
+
+#[test]
+fn after_a_neighbour_flush_neither_arp_nor_nd_is_on_the_wire() {
+    let Some(lab) = Plan::hosts(2).start() else { return };
+    for encap in ["vxlan", "geneve", "gre", "vlan"] {
+        let networks = on_every_host(
+            &lab,
+            &NetworkSpec { v4: Some("10.6.0.0/16".to_owned()), ..dual_stack(encap, encap) },
+        );
+        let (first, across) = (endpoint(&lab, 1, &networks), endpoint(&lab, 2, &networks));
+        eventually("the endpoint across is reachable", PATIENCE, || first.ping(across.v4().into(), 1));
+        for endpoint in [&first, &across] {
+            endpoint.exec(["ip", "neigh", "flush", "all"]).expect("flush");
+        }
+        let cable = lab.cable(1);
+        for address in across.addresses() {
+            first.ping(address, 3).expect("ping after the flush");
+        }
+        let frames = cable.pending();
+        // The underlay's own ARP is between the hosts; what the networks carry is inside a tunnel or a tag.
+        let carried = frames
+            .iter()
+            .filter(|frame| frame.inner().len() != frame.bytes.len() || frame.bytes[12..14] == [0x81, 0]);
+        let (neighbours, others): (Vec<_>, Vec<_>) = carried.partition(|frame| frame.is_neighbour_traffic());
+        assert!(others.len() >= 12, "{encap}: only {} packets on the wire", others.len());
+        assert!(neighbours.is_empty(), "{encap}: {} ARP or ND packets on the wire", neighbours.len());
+    }
+}

@@ -1,0 +1,10 @@
+# Replaces what differs from run to run, so that an example's output can be compared with what is expected.
+s/[0-9a-f]\{64\}/HASH/g
+s/time[=:] *[0-9.]* ms/time=N ms/g
+s/= [0-9.]*\/[0-9.]*\/[0-9.]*\(\/[0-9.]*\)\{0,1\} ms/= N ms/
+s/^\([0-9]*\) MB in [0-9.]* s: [0-9]* Mbit\/s/\1 MB in N s: N Mbit\/s/
+s/\(IP [0-9.]*\.\)[0-9]* > /\1PORT > /
+# Endpoint and container ids, versions, ages.
+s/\b[0-9a-f]\{12\}\b/ID/g
+s/\b[0-9]\{1,\}\(\.[0-9]*\)\{0,1\} \{0,1\}\(s\|ms\|us\|µs\|seconds\|minutes\) ago/N ago/g
+s/ *$//

@@ -1,0 +1,278 @@
+//! The simulator against Open vSwitch: random flow sets and packets, compared with `ofproto/trace` and with the
+//! frames that a real datapath sends.
+//!
+//! `SLUICE_SIM_SEED` and `SLUICE_SIM_ROUNDS` choose other or more flow sets.
+
+mod generate;
+mod ovs;
+
+use std::net::IpAddr;
+
+use generate::{Random, Scenario};
+use ofctl::sim::{FragmentMode, PacketInReason, Switch, Tunnel, TunnelPort, Verdict};
+use ofctl::wire::{Field, OfPort};
+use ovs::{Ovs, PORTS, TUNNEL_PORT};
+
+const PACKETS_PER_FLOW_SET: usize = 20;
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+/// A private switch, unless there cannot be one here.
+fn live() -> Option<Ovs> {
+    if let Some(why) = ovs::missing() {
+        assert!(std::env::var("SLUICE_REQUIRE_LIVE").is_err(), "live tests are required, but {why}");
+        eprintln!("skipped: {why}");
+        return None;
+    }
+    Some(Ovs::start())
+}
+
+/// What a trace's datapath actions do, in order.
+#[derive(Debug, PartialEq, Eq)]
+enum Effect {
+    Output(u32, Option<(u64, String)>),
+    Controller(u8),
+}
+
+/// Splits at commas outside of parentheses.
+fn split(text: &str) -> Vec<&str> {
+    let (mut parts, mut depth, mut start) = (Vec::new(), 0, 0);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'(' => depth += 1,
+            b')' => depth -= 1,
+            b',' if depth == 0 => {
+                parts.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[start..]);
+    parts
+}
+
+fn between<'a>(text: &'a str, before: &str, after: &[char]) -> Option<&'a str> {
+    let rest = text.split_once(before)?.1;
+    Some(rest.split(after).next().unwrap_or(rest))
+}
+
+fn traced_effects(trace: &str, ports: &[(u32, u32)]) -> Vec<Effect> {
+    let actions = trace.lines().find_map(|line| line.strip_prefix("Datapath actions: ")).unwrap();
+    let mut tunnel = None;
+    let mut effects = Vec::new();
+    for action in split(actions) {
+        if let Ok(port) = action.parse::<u32>() {
+            let openflow = ports.iter().find(|(datapath, _)| *datapath == port);
+            let openflow = openflow.map_or(TUNNEL_PORT, |(_, openflow)| *openflow);
+            match &tunnel {
+                _ if openflow != TUNNEL_PORT => effects.push(Effect::Output(openflow, None)),
+                Some(_) => effects.push(Effect::Output(openflow, tunnel.clone())),
+                // A packet that has no tunnel to go by is lost in the datapath.
+                None => {}
+            }
+        } else if let Some(set) = action.strip_prefix("set(tunnel(") {
+            let id =
+                between(set, "tun_id=0x", &[',', ')']).map_or(0, |id| u64::from_str_radix(id, 16).unwrap());
+            tunnel = Some((id, between(set, "dst=", &[',', ')']).unwrap_or("0.0.0.0").to_owned()));
+        } else if let Some(reason) = between(action, "controller(reason=", &[',', ')']) {
+            let reason = reason.parse().unwrap();
+            // OpenFlow 1.3 has one reason for what 1.4 calls action, action set and group.
+            effects.push(Effect::Controller(if matches!(reason, 3 | 4) { 1 } else { reason }));
+        } else {
+            assert!(
+                action == "drop"
+                    || ["set(", "push_vlan(", "pop_vlan"].iter().any(|known| action.starts_with(known)),
+                "the test does not know {action}"
+            );
+        }
+    }
+    effects
+}
+
+fn simulated_effects(verdict: &Verdict) -> (Vec<Effect>, Vec<Effect>) {
+    let outputs = verdict.outputs.iter().map(|output| {
+        let tunnel = output.tunnel.map(|tunnel| (tunnel.id, tunnel.dst.to_string()));
+        Effect::Output(output.port.0, tunnel)
+    });
+    let controller = verdict.to_controller.iter().map(|packet| {
+        Effect::Controller(match packet.reason {
+            PacketInReason::Action => 1,
+            PacketInReason::InvalidTtl => 2,
+        })
+    });
+    (outputs.collect(), controller.collect())
+}
+
+/// Compares the registers, metadata and Ethernet addresses of the trace's last line about the flow.
+fn compare_final_flow(trace: &str, verdict: &Verdict) -> Result<(), String> {
+    let Some(line) = trace.lines().find_map(|line| line.strip_prefix("Final flow: ")) else { return Ok(()) };
+    if line == "unchanged" {
+        return Ok(());
+    }
+    for part in split(line) {
+        let Some((name, value)) = part.split_once('=') else { continue };
+        let Some(field) = Field::from_name(name) else { continue };
+        let ours = verdict.packet.get(field);
+        let theirs: Option<ofctl::wire::FieldValue> = match field {
+            Field::EthSrc | Field::EthDst => value.parse::<ofctl::MacAddr>().ok().map(Into::into),
+            Field::IpTtl => value.parse::<u8>().ok().map(Into::into),
+            _ if name.starts_with("reg") || field == Field::Metadata => {
+                u64::from_str_radix(value.trim_start_matches("0x"), 16).ok().map(Into::into)
+            }
+            _ => None,
+        };
+        if theirs.is_some_and(|theirs| theirs != ours) {
+            return Err(format!("final {name}={value}, simulated {ours:?}"));
+        }
+    }
+    Ok(())
+}
+
+struct Judge {
+    ovs: Ovs,
+    ports: Vec<(u32, u32)>,
+    pairs: usize,
+    outputs: usize,
+    frames: usize,
+    /// Pairs whose frames are not compared.
+    skipped: usize,
+}
+
+impl Judge {
+    fn compare(
+        &mut self,
+        switch: &Switch,
+        in_port: u32,
+        tunnel: Option<Tunnel>,
+        frame: &[u8],
+    ) -> Result<(), String> {
+        let verdict = switch.run(OfPort(in_port), tunnel, frame);
+        let mut flow = format!("in_port={in_port}");
+        if let Some(Tunnel { id, src, dst }) = tunnel {
+            flow += &format!(",tun_id={id:#x},tun_src={src},tun_dst={dst}");
+        }
+        let trace = self.ovs.appctl("ofproto/trace", &["br0", &flow, &ovs::hex(frame)]);
+        let fail = |what: String| format!("{what}\n{flow} {}\n{verdict}\n----\n{trace}", ovs::hex(frame));
+        let (theirs, their_controller): (Vec<_>, Vec<_>) = traced_effects(&trace, &self.ports)
+            .into_iter()
+            .partition(|effect| matches!(effect, Effect::Output(..)));
+        let (ours, our_controller) = simulated_effects(&verdict);
+        if ours != theirs || our_controller != their_controller {
+            return Err(fail(format!(
+                "they {theirs:?} {their_controller:?}, we {ours:?} {our_controller:?}"
+            )));
+        }
+        let failed = trace.contains("Translation failed");
+        if failed != verdict.error.is_some() {
+            return Err(fail(format!("translation failed: {failed}, simulated {:?}", verdict.error)));
+        }
+        if !failed {
+            compare_final_flow(&trace, &verdict).map_err(fail)?;
+        }
+        self.pairs += 1;
+        self.outputs += ours.len();
+        if tunnel.is_none() && in_port != 0 {
+            // Where a frame with two tags takes Open vSwitch's slow path, its datapath looks for IP behind the
+            // first, and writes into the wrong bytes.
+            let slow = trace.contains("slow path") || trace.contains("userspace(");
+            let two_tags = |frame: &[u8]| {
+                let tag = |at: usize| matches!(frame[at..at + 2], [0x81, 0x00] | [0x88, 0xa8]);
+                tag(12) && tag(16)
+            };
+            if slow && verdict.outputs.iter().any(|output| two_tags(&output.frame)) {
+                self.skipped += 1;
+            } else {
+                self.compare_frames(&verdict, in_port, frame).map_err(fail)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the frame through the datapath, and compares what comes out byte by byte.
+    fn compare_frames(&mut self, verdict: &Verdict, in_port: u32, frame: &[u8]) -> Result<(), String> {
+        let real = verdict.outputs.iter().filter(|output| (1..=PORTS).contains(&output.port.0));
+        let mut wanted: Vec<_> = real.map(|output| (output.port.0, output.frame.clone())).collect();
+        self.ovs.receive(in_port, frame);
+        let mut sent = self.ovs.sent(wanted.len());
+        wanted.sort();
+        sent.sort();
+        if sent != wanted {
+            let show = |frames: &[(u32, Vec<u8>)]| -> String {
+                frames.iter().map(|(port, frame)| format!("\n  {port}: {}", ovs::hex(frame))).collect()
+            };
+            return Err(format!("frames sent:{}\nsimulated:{}", show(&sent), show(&wanted)));
+        }
+        self.frames += sent.len();
+        Ok(())
+    }
+}
+
+#[test]
+fn random_packets_fare_as_in_open_vswitch() {
+    let Some(ovs) = live() else { return };
+    let (seed, rounds) = (setting("SLUICE_SIM_SEED", 1), setting("SLUICE_SIM_ROUNDS", 30));
+    let ports = ovs.datapath_ports();
+    let mut judge = Judge { ovs, ports, pairs: 0, outputs: 0, frames: 0, skipped: 0 };
+    let mut differences = Vec::new();
+    for round in 0..rounds {
+        let mut random = Random(seed << 32 | round);
+        let scenario = Scenario::draw(&mut random);
+        let mode = random.pick(&[FragmentMode::Normal, FragmentMode::NxMatch]);
+        let name = if mode == FragmentMode::Normal { "normal" } else { "nx-match" };
+        judge.ovs.ofctl("set-frags", Some(name)).unwrap();
+        judge.ovs.load(&scenario.flow_text(), &scenario.group_text());
+        let tunnel = TunnelPort { local: Some(IpAddr::from([172, 31, 0, 1])), ..TunnelPort::default() };
+        let switch = scenario
+            .switch()
+            .with_ports((1..=PORTS).map(OfPort).chain([OfPort::LOCAL]))
+            .with_tunnel_port(OfPort(TUNNEL_PORT), tunnel)
+            .with_fragments(mode);
+        for packet in 0..PACKETS_PER_FLOW_SET {
+            let frame = generate::frame(&mut random);
+            let (port, tunnel) = match random.chance(15) {
+                true => (TUNNEL_PORT, Some(generate::tunnel(&mut random))),
+                false => (random.below(PORTS as usize) as u32 + 1, None),
+            };
+            if let Err(difference) = judge.compare(&switch, port, tunnel, &frame) {
+                differences.push(format!("seed {seed} round {round} packet {packet}: {difference}"));
+            }
+        }
+    }
+    let Judge { pairs, outputs, frames, skipped, .. } = judge;
+    eprintln!("{pairs} pairs agree, with {outputs} outputs and {frames} frames compared byte by byte; \
+         frames of {skipped} pairs not compared");
+    let first: String = differences
+        .iter()
+        .take(setting("SLUICE_SIM_SHOW", 3) as usize)
+        .map(|text| format!("\n======== {text}"))
+        .collect();
+    assert!(differences.is_empty(), "{} pairs differ; the first:{first}", differences.len());
+    // A comparison of drops alone would show nothing.
+    assert!(outputs > pairs / 4, "only {outputs} outputs in {pairs} pairs");
+}
+
+#[test]
+fn flows_are_refused_as_by_open_vswitch() {
+    let Some(ovs) = live() else { return };
+    let mut random = Random(setting("SLUICE_SIM_SEED", 1));
+    let group = "group_id=1,type=all,bucket=actions=1\n";
+    let groups: String = (1..=generate::GROUPS).map(|id| group.replacen('1', &id.to_string(), 1)).collect();
+    ovs.load("", &groups);
+    let (mut refused, mut taken, mut differences) = (0, 0, Vec::new());
+    for _ in 0..setting("SLUICE_SIM_FLOWS", 300) {
+        let flow = generate::doubtful_flow(&mut random);
+        let ours = Switch::new().with_flows([flow.clone()]).map(|_| ());
+        let theirs = ovs.ofctl("add-flow", Some(&flow.to_string()));
+        match (&ours, &theirs) {
+            (Ok(()), Ok(_)) => taken += 1,
+            (Err(_), Err(_)) => refused += 1,
+            _ => differences.push(format!("{flow}\n  we: {ours:?}\n  they: {theirs:?}\n")),
+        }
+    }
+    eprintln!("{taken} flows are taken and {refused} refused by both");
+    assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.concat());
+    assert!(taken > 20 && refused > 20, "{taken} taken, {refused} refused: too few to show anything");
+}
