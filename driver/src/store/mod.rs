@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `interface` | the trait, and what it promises |
 //! | `keys` | the layout of the cluster's keys |
+//! | `networks` | what creating, finding and removing a network means in keys |
 //! | `embedded` | transactions, revisions and mirrors over a file |
 //! | `etcd/` | connections, mirrors, presence, and what errors mean |
 //! | `ledger` | tables, awaited commits, writes behind |
