@@ -1,4 +1,15 @@
 //! The difference between the flow tables as they should be and as a switch reports them.
+//!
+//! ```
+//! use ofctl::flow::FlowEntry;
+//! use ofctl::table::difference;
+//!
+//! let desired: Vec<FlowEntry> = vec!["table=0,priority=1,in_port=1,actions=output:2".parse()?];
+//! let change = difference(&desired, &[]);
+//! assert_eq!(change.add, desired);
+//! assert_eq!(change.into_flow_mods().count(), 1);
+//! # Ok::<(), ofctl::text::ParseError>(())
+//! ```
 
 use std::collections::HashMap;
 
