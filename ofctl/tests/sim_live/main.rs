@@ -242,8 +242,10 @@ fn random_packets_fare_as_in_open_vswitch() {
         }
     }
     let Judge { pairs, outputs, frames, skipped, .. } = judge;
-    eprintln!("{pairs} pairs agree, with {outputs} outputs and {frames} frames compared byte by byte; \
-         frames of {skipped} pairs not compared");
+    eprintln!(
+        "{pairs} pairs agree, with {outputs} outputs and {frames} frames compared byte by byte; \
+         frames of {skipped} pairs not compared"
+    );
     let first: String = differences
         .iter()
         .take(setting("SLUICE_SIM_SHOW", 3) as usize)
