@@ -1,5 +1,7 @@
 //! Packets under any bytes and any writes, and tables of many flows.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::{Duration, Instant};
 
 use ofctl::MacAddr;

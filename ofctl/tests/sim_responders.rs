@@ -1,5 +1,7 @@
 //! ARP and neighbour discovery answered by flows: the responders of a pipeline that was proved on a real switch.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ofctl::MacAddr;

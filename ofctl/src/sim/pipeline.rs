@@ -175,7 +175,7 @@ impl<'a> Pipeline<'a> {
     fn action(&mut self, action: &Action) -> Result<List, RunError> {
         match action {
             Action::Output(port) => self.output(*port)?,
-            Action::Controller { max_len } => self.to_controller(PacketInReason::Action, *max_len),
+            Action::Controller { max_len } => self.punt(PacketInReason::Action, *max_len),
             Action::OutputReg(part) => match u16::try_from(self.packet.key.bits(*part)) {
                 Ok(port) => self.output(port_from_16(port))?,
                 Err(_) => self.note("the port number is out of range"),
@@ -242,7 +242,7 @@ impl<'a> Pipeline<'a> {
         match self.packet.key.value(Field::IpTtl) {
             0 | 1 => {
                 self.note("the TTL runs out");
-                self.to_controller(PacketInReason::InvalidTtl, u16::MAX);
+                self.punt(PacketInReason::InvalidTtl, u16::MAX);
                 List::Ends
             }
             ttl => {
@@ -252,7 +252,7 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    fn to_controller(&mut self, reason: PacketInReason, max_len: u16) {
+    fn punt(&mut self, reason: PacketInReason, max_len: u16) {
         self.packet.commit();
         let frame = self.packet.frame().to_vec();
         self.to_controller.push(ToController { reason, max_len, table: self.table, frame });
@@ -262,7 +262,7 @@ impl<'a> Pipeline<'a> {
         let in_port = self.packet.in_port();
         match port {
             OfPort::IN_PORT => self.emit(in_port),
-            OfPort::CONTROLLER => self.to_controller(PacketInReason::Action, u16::MAX),
+            OfPort::CONTROLLER => self.punt(PacketInReason::Action, u16::MAX),
             OfPort::ALL | OfPort::FLOOD if !self.switch.ports.is_empty() => {
                 let others = self.switch.ports.keys().filter(|&&port| port != in_port);
                 for port in others.copied().collect::<Vec<_>>() {
