@@ -583,3 +583,79 @@ fn a_client_that_finds_something_else_says_so() {
         assert!(error.message.contains("other.sock") && error.message.contains("one version"), "{error}");
     });
 }
+
+/// An etcd of this test's own, in the network namespace of the thread that starts it.
+struct EtcdServer(std::process::Child);
+
+impl EtcdServer {
+    fn start(directory: &Path) -> EtcdServer {
+        let child = Command::new("etcd")
+            .arg("--data-dir")
+            .arg(directory)
+            .args([
+                "--listen-client-urls",
+                "http://127.0.0.1:2379",
+                "--listen-peer-urls",
+                "http://127.0.0.1:2380",
+            ])
+            .args(["--advertise-client-urls", "http://127.0.0.1:2379"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let server = EtcdServer(child);
+        for _ in 0..1000 {
+            if std::net::TcpStream::connect("127.0.0.1:2379").is_ok() {
+                return server;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("etcd did not listen within 10 s");
+    }
+}
+
+impl Drop for EtcdServer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn with_a_store_the_commands_need_no_agent() {
+    let missing = [
+        (!rustix::process::geteuid().is_root()).then_some("making a network namespace needs root"),
+        Command::new("etcd").arg("--version").output().is_err().then_some("etcd is not installed"),
+    ];
+    if let Some(reason) = missing.into_iter().flatten().next() {
+        assert!(std::env::var("SLUICE_REQUIRE_LIVE").as_deref() != Ok("1"), "{reason}");
+        println!("skipped: {reason}");
+        return;
+    }
+    let test = || {
+        // SAFETY: only FILES, which is not asked for, affects other threads.
+        unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }.unwrap();
+        assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
+        let directory = tempfile::tempdir().unwrap();
+        let _server = EtcdServer::start(directory.path());
+        let sluice = |arguments: &[&str]| run(&[arguments, &["--store", "etcd://127.0.0.1:2379"]].concat());
+
+        assert_eq!(
+            sluice(&["network", "create", "blue", "--subnet", "10.5.0.0/16", "--vni", "77"]).succeeded(),
+            "network blue created\n"
+        );
+        sluice(&["network", "create", "blue", "--vni", "78"])
+            .failed(1, &["network blue", "vni 77", "vni 78"]);
+        sluice(&["network", "create", "red", "--vni", "77"]).failed(1, &["segment 77", "network blue"]);
+        let blue = sluice(&["network", "inspect", "blue", "--json"]).json();
+        assert_eq!((&blue[0]["vni"], &blue[0]["subnets"][0]["gateway"]), (&json!(77), &json!("10.5.0.1")));
+        assert_eq!(sluice(&["node", "ls", "--json"]).json(), [] as [Value; 0]);
+        assert_eq!(sluice(&["endpoint", "ls"]).succeeded().lines().count(), 1);
+        assert_eq!(sluice(&["network", "rm", "blue"]).succeeded(), "removed network blue\n");
+        assert_eq!(sluice(&["network", "ls", "--json"]).succeeded(), "");
+        sluice(&["status"]).failed(1, &["the status is an agent's"]);
+    };
+    if let Err(panic) = std::thread::spawn(test).join() {
+        std::panic::resume_unwind(panic);
+    }
+}
