@@ -36,6 +36,8 @@ show_logs() {
 underlay_up() {
     ip link add underlay type bridge mcast_snooping 0
     ip address add "$UNDERLAY_ETCD/24" dev underlay
+    # What reaches a userspace switch must carry finished checksums: nobody behind it will finish them.
+    ethtool -K underlay tx off >/dev/null
     ip link set underlay up
 }
 
@@ -47,7 +49,6 @@ host_up() {
     ip link add "to-$host" type veth peer name eth0 netns "$host"
     ip link set "to-$host" master underlay up
     ip -n "$host" link set lo up
-    # Packets that reach the userspace switch must carry finished checksums.
     ip netns exec "$host" ethtool -K eth0 tx off >/dev/null
     HOST_ADDRESS[$host]=$UNDERLAY_PREFIX.$number
     # shellcheck disable=SC2016  # expanded by the inner shell
@@ -114,7 +115,7 @@ agent_up() {
 sluice() {
     local host=$1
     shift
-    in_host "$host" "$SLUICE_BIN" --admin-socket "$SANDBOX/$host/sluice.sock" "$@"
+    in_host "$host" env SLUICE_ADMIN_SOCKET="$SANDBOX/$host/sluice.sock" "$SLUICE_BIN" "$@"
 }
 
 # dockerd_up HOST: a Docker engine with a private data directory, cgroup parent and configuration.

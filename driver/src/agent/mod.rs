@@ -235,7 +235,7 @@ pub async fn run(
         underlay_problem,
         docker: docker_state,
     };
-    let admin = tokio::spawn(api::admin::serve(admin, Arc::new(backend), until_stopped(), STOP_PATIENCE));
+    let admin = tokio::spawn(api::admin::serve(admin, Arc::new(backend), until_stopped()));
 
     let mut switch = programmer.follow();
     let watching = async {

@@ -25,6 +25,11 @@ impl Daemon {
         Self { name, child, log }
     }
 
+    /// What it is called in messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its pid, as the test sees it.
     pub fn pid(&self) -> u32 {
         self.child.id()

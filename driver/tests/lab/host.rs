@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use super::daemon::Daemon;
+use super::endpoint::Endpoint;
 use super::engine::Engine;
 use super::namespace::{NetNs, Printed, Space};
-use super::{ETCD, Lab, PATIENCE, Plan, Store, eventually, inside};
+use super::packet::mac;
+use super::{ETCD, Lab, PATIENCE, Plan, Store, binary, eventually, inside};
 
 /// A host: a network namespace with a /run of its own, and daemons in them.
 #[derive(Debug)]
@@ -36,7 +39,6 @@ impl Host {
         lab.ip_batch(&format!(
             "link add to-{name} type veth peer name eth0 netns {name}\nlink set to-{name} master wire up\n"
         ));
-        // Packets that reach a userspace switch must carry finished checksums.
         lab.space
             .exec(["ip", "netns", "exec", &name, "ethtool", "-K", "eth0", "tx", "off"])
             .expect("offload off");
@@ -151,11 +153,8 @@ impl Host {
 
     /// Runs the sluice command against this host's agent.
     pub fn sluice(&self, words: &str) -> Printed {
-        let socket = self.path("sluice.sock");
-        let argv: Vec<&str> = [env!("CARGO_BIN_EXE_sluice"), "--admin-socket", &socket]
-            .into_iter()
-            .chain(words.split_whitespace())
-            .collect();
+        let (binary, socket) = (binary(), format!("SLUICE_ADMIN_SOCKET={}", self.path("sluice.sock")));
+        let argv: Vec<&str> = ["env", &socket, &binary].into_iter().chain(words.split_whitespace()).collect();
         self.exec(argv)
     }
 
@@ -168,6 +167,39 @@ impl Host {
                 .chain(words.split_whitespace())
                 .collect();
         self.exec(argv)
+    }
+
+    /// An endpoint on br-phy, a plain learning switch, without any agent: what a test can do itself, so that it
+    /// is known to see what it looks for.
+    #[track_caller]
+    pub fn plug(&self, number: u8) -> Endpoint {
+        let ns = NetNs::new();
+        let (link, v4, v6) =
+            (format!("plain{number}"), format!("10.5.0.{number}/16"), format!("fd00:5::{number}/64"));
+        let address = format!("02:05:00:00:00:{number:02}");
+        let add = [
+            "link",
+            "add",
+            &link,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "address",
+            &address,
+            "netns",
+            &ns.path(),
+        ];
+        self.net.exec([&["ip"][..], &add].concat()).expect("a pair of links");
+        self.net.exec(["ip", "link", "set", &link, "up"]).expect("link up");
+        ns.exec(["ethtool", "-K", "eth0", "tx", "off"]).expect("offload off");
+        ns.exec(["ip", "address", "add", &v4, "dev", "eth0"]).expect("its IPv4 address");
+        ns.exec(["ip", "-6", "address", "add", &v6, "dev", "eth0", "nodad"]).expect("its IPv6 address");
+        ns.exec(["ip", "link", "set", "eth0", "up"]).expect("link up");
+        self.vsctl(&format!("add-port br-phy {link}"));
+        let nothing = String::new();
+        Endpoint::new(ns, nothing.clone(), nothing, link, mac(&address), &v4, &v6, Duration::ZERO)
     }
 
     /// The calls that dockerd makes, made by the test.
@@ -239,7 +271,7 @@ impl Host {
             Store::Etcd => format!("etcd://{ETCD}:2379"),
             Store::Embedded => "embedded".to_owned(),
         };
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+        let mut command = Command::new(binary());
         command
             .args(["agent", "--node", &self.name, "--underlay", &self.address(), "--datapath", "netdev"])
             .args(["--ovs-rundir", &self.path("ovs"), "--bridge", "br-int", "--uplink-bridge", "br-phy"])

@@ -52,6 +52,11 @@ pub fn eventually<T>(what: &str, limit: Duration, mut attempt: impl FnMut() -> R
     }
 }
 
+/// The command under test: the one built with the tests, or the one that SLUICE_BIN names.
+pub fn binary() -> String {
+    std::env::var("SLUICE_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_sluice").to_owned())
+}
+
 /// Why labs cannot run here, if they cannot.
 fn obstacle() -> Option<String> {
     if !fs::metadata("/proc/self/ns/net").is_ok_and(|_| is_root()) {
@@ -177,6 +182,8 @@ impl Lab {
     fn build(&mut self, plan: &Plan, first: u32) {
         let wire = "link add wire type bridge mcast_snooping 0\nlink set wire up\n";
         self.ip_batch(&format!("{wire}address add {ETCD}/24 dev wire\n"));
+        // What reaches a userspace switch must carry finished checksums: nobody behind it will finish them.
+        self.wire.exec(["ethtool", "-K", "wire", "tx", "off"]).expect("offload off");
         if plan.store == Store::Etcd && plan.agents {
             fs::create_dir(inside(first, &self.directory).join("etcd")).expect("a directory for etcd");
             self.start_etcd();
@@ -249,6 +256,7 @@ impl Lab {
             .expect("a cable");
         self.wire.exec(["ip", "link", "set", "eth0", "netns", &path]).expect("moving the cable's end");
         self.wire.exec(["ip", "link", "set", "stranger", "master", "wire", "up"]).expect("plugging it in");
+        stranger.exec(["ethtool", "-K", "eth0", "tx", "off"]).expect("offload off");
         stranger.exec(["ip", "link", "set", "eth0", "up"]).expect("link up");
         stranger.exec(["ip", "address", "add", address, "dev", "eth0"]).expect("its address");
         stranger
@@ -268,7 +276,7 @@ impl Drop for Lab {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for daemon in self.etcd.iter().chain(self.hosts.iter().flat_map(Host::daemons)) {
-                eprint!("{}", daemon.log_tail(25));
+                eprint!("{}", daemon.log_tail(if daemon.name().ends_with("agent") { 40 } else { 5 }));
             }
         }
         // A PID namespace cannot end while this process, outside it, has children there to wait for.

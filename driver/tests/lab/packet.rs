@@ -14,6 +14,9 @@ pub type Mac = [u8; 6];
 /// Every station.
 pub const BROADCAST: Mac = [0xff; 6];
 
+/// Every IPv6 node.
+pub const ALL_NODES: Mac = [0x33, 0x33, 0, 0, 0, 1];
+
 /// Reads `02:00:..` into bytes.
 pub fn mac(text: &str) -> Mac {
     let bytes: Vec<u8> =

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::lab::{Plan, eventually};
+use crate::lab::{Plan, binary, eventually};
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
@@ -23,7 +23,7 @@ fn as_expected(example: &str) {
     }
     let output = Command::new(examples().join("check"))
         .arg(example)
-        .env("SLUICE_BIN", env!("CARGO_BIN_EXE_sluice"))
+        .env("SLUICE_BIN", binary())
         .stdin(Stdio::null())
         .output()
         .expect("the check starts");
@@ -45,7 +45,7 @@ fn processes_in(directory: &str) -> Vec<String> {
 fn interrupted(example: &str, step: &str, signal: libc::c_int) {
     let temporary = tempfile::tempdir().expect("a directory");
     let mut child = Command::new(examples().join(example).join("run"))
-        .env("SLUICE_BIN", env!("CARGO_BIN_EXE_sluice"))
+        .env("SLUICE_BIN", binary())
         .env("TMPDIR", temporary.path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::IpAddr;
 
 use crate::lab::{Lab, NetNs, Plan};
+use crate::networks::{converse, reaches_members_only};
 
 fn count_in(directory: &str, name: &str) -> usize {
     let entries = fs::read_dir(directory).expect("a directory");
@@ -18,6 +19,26 @@ fn hosts_reach_each_other_on_the_wire_and_a_capture_sees_it() {
     let frames = cable.pending();
     assert!(frames.iter().any(|frame| frame.ethertype() == 0x0800), "no IPv4 frame among {}", frames.len());
     assert!(frames.iter().any(|frame| frame.is_neighbour_traffic()), "the underlay's own ARP is on the wire");
+}
+
+#[test]
+fn traffic_crosses_a_plain_switch() {
+    let Some(lab) = Plan::hosts(2).without_agents().start() else { return };
+    let (one, beside, across) = (lab.host(1).plug(11), lab.host(1).plug(12), lab.host(2).plug(13));
+    converse(&one, &beside);
+    converse(&one, &across);
+    reaches_members_only(&one, &[&beside, &across], &[]);
+}
+
+#[test]
+#[should_panic(expected = "heard outside the network")]
+fn a_leak_is_seen() {
+    let Some(lab) = Plan::hosts(2).without_agents().start() else {
+        // Skipped, which must look like the panic that is expected.
+        panic!("not run, so not heard outside the network");
+    };
+    let (one, beside, across) = (lab.host(1).plug(11), lab.host(1).plug(12), lab.host(2).plug(13));
+    reaches_members_only(&one, &[&beside], &[&across]);
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub fn dual_stack(name: &str, encap: &str) -> NetworkSpec {
 
 /// All that two endpoints of one network can do with each other, in both families.
 #[track_caller]
-fn converse(from: &Endpoint, to: &Endpoint) {
+pub fn converse(from: &Endpoint, to: &Endpoint) {
     let addresses: Vec<IpAddr> = to.addresses().collect();
     assert_eq!(addresses.len(), 2, "{addresses:?}");
     for address in addresses {
@@ -46,7 +46,7 @@ fn converse(from: &Endpoint, to: &Endpoint) {
 }
 
 /// A multicast and a broadcast reach every member and nobody else.
-fn reaches_members_only(sender: &Endpoint, members: &[&Endpoint], others: &[&Endpoint]) {
+pub fn reaches_members_only(sender: &Endpoint, members: &[&Endpoint], others: &[&Endpoint]) {
     let groups = [
         ([0x01, 0x00, 0x5e, 1, 2, 3], IpAddr::from([239, 1, 2, 3])),
         ([0x33, 0x33, 0, 1, 2, 3], IpAddr::from([0xff02, 0, 0, 0, 0, 0, 1, 0x203])),
