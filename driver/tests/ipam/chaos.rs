@@ -188,6 +188,9 @@ async fn calls_that_are_dropped_lose_nothing() {
             let calls = (0..8).map(|_| host.request(&pool));
             let all = futures::future::join_all(calls);
             let _ = tokio::time::timeout(Duration::from_micros(micros * 100), all).await;
+            let releases = host.ipam.leases().into_iter().map(|(_, address, _)| host.release(&pool, address));
+            let all = futures::future::join_all(releases);
+            let _ = tokio::time::timeout(Duration::from_micros(micros * 20), all).await;
             // What Docker never heard of is collected.
             host.ipam.collect(u64::MAX, 1, &BTreeSet::new()).await.unwrap();
         }

@@ -247,6 +247,11 @@ impl Host {
     pub(crate) async fn stop(&mut self) {
         self.running.abort();
         let _ = (&mut self.running).await;
+        // A process that dies takes its tasks and its queued writes with it.
+        while Arc::strong_count(&self.ipam) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.ledger.commit(vec![]).await.unwrap();
     }
 
     pub(crate) async fn request(&self, pool: &PoolId) -> Result<IpAddr, IpamError> {
