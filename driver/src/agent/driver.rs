@@ -28,11 +28,9 @@ use crate::model::{
 };
 use crate::node::programmer::NotProgrammed;
 use crate::plan::Facts;
-use crate::store::networks::{NetworkError, create_or_agree};
+use crate::store::networks::{LOCAL_PREFIX, NetworkError, create_or_agree};
 use crate::store::{Store, StoreError};
 
-/// What networks that only one host has are called.
-const LOCAL_PREFIX: &str = "local-";
 /// How long a first endpoint of a network waits to hear of the others, before it goes on with what is known.
 const FOLLOW_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -57,10 +55,6 @@ pub(super) enum CallError {
     Taken(#[from] Taken),
     #[error("endpoint {endpoint}: {source}")]
     NotProgrammed { endpoint: EndpointId, source: NotProgrammed },
-    #[error(
-        "network name '{0}' begins with '{LOCAL_PREFIX}', which is kept for networks of one host: choose another name"
-    )]
-    ReservedName(NetworkName),
     #[error(
         "option {0} joins hosts, so the network needs a name that is the same on all of them: add -o network=NAME, or \
          drop {0} for a network of this host alone"
@@ -99,9 +93,14 @@ pub(super) enum CallError {
     Reserved { address: IpAddr, reservation: String, network: NetworkName },
     #[error("MAC address {0} is a group address: the first octet must be even, as in 02:00:00:00:00:01")]
     GroupMac(ofctl::MacAddr),
+    #[error("MAC address {0} is nobody's: give one such as 02:00:00:00:00:01, or leave --mac-address out")]
+    ZeroMac(ofctl::MacAddr),
     #[error("endpoint {0} was not created here: the container must be started again")]
     UnknownEndpoint(EndpointId),
-    #[error("endpoint {0} exists already in another network or with other addresses")]
+    #[error(
+        "endpoint {0} exists already in another network or with other addresses: remove the container and create it \
+         again"
+    )]
     EndpointExists(EndpointId),
 }
 
@@ -152,9 +151,6 @@ impl AgentDriver {
 
     /// The cluster's network of this name: the one there is, if it agrees, or a new one.
     async fn cluster_network(&self, name: &NetworkName, spec: &NetworkSpec) -> Result<Network, CallError> {
-        if name.as_str().starts_with(LOCAL_PREFIX) {
-            return Err(CallError::ReservedName(name.clone()));
-        }
         // What cannot be carried here must not be left in the store.
         let id = 1.try_into().expect("1 is a network id");
         match self.registry.network(name) {
@@ -256,6 +252,9 @@ impl AgentDriver {
         let addresses = request.addresses();
         if let Some(mac) = request.mac.filter(|mac| mac.is_multicast()) {
             return Err(CallError::GroupMac(mac));
+        }
+        if let Some(mac) = request.mac.filter(|mac| mac.to_u64() == 0) {
+            return Err(CallError::ZeroMac(mac));
         }
         let mac = request.mac.unwrap_or_else(|| {
             let seed = addresses.first().map(|net| net.addr().to_string());

@@ -149,7 +149,9 @@ impl From<NetworkError> for AdminError {
     fn from(error: NetworkError) -> Self {
         let kind = match &error {
             NetworkError::Store(_) | NetworkError::Contended(_) => ErrorKind::Unavailable,
-            NetworkError::Spec(_) => ErrorKind::Invalid,
+            NetworkError::Spec(_) | NetworkError::ReservedName(_) | NetworkError::Gateway { .. } => {
+                ErrorKind::Invalid
+            }
             NetworkError::Unknown(_) => ErrorKind::NotFound,
             NetworkError::Damaged { .. } => ErrorKind::Internal,
             NetworkError::Disagreement(_)
