@@ -202,6 +202,11 @@ impl Host {
         Endpoint::new(ns, nothing.clone(), nothing, link, mac(&address), &v4, &v6, Duration::ZERO)
     }
 
+    /// Starts a daemon of the test's own on the host.
+    pub fn daemon(&self, name: &str, command: Command) -> Daemon {
+        Daemon::start(&self.space, format!("{}: {name}", self.name), command)
+    }
+
     /// The calls that dockerd makes, made by the test.
     pub fn engine(&self) -> Engine<'_> {
         Engine::new(self)
@@ -220,6 +225,11 @@ impl Host {
         eventually("ovsdb-server", PATIENCE, || {
             self.space.exec(["ovs-vsctl", "--timeout=5", &db, "--no-wait", "init"]).ok()
         });
+    }
+
+    /// SIGKILL to ovsdb-server; its file stays.
+    pub fn kill_ovsdb(&mut self) {
+        self.ovsdb = None;
     }
 
     /// Starts ovs-vswitchd.
