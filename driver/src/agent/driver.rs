@@ -113,6 +113,8 @@ pub(super) struct AgentDriver {
     pub facts: tokio::sync::watch::Receiver<Facts>,
     pub default_encapsulation: Encapsulation,
     pub patience: Duration,
+    /// Held while a network of this host alone is made, so that no two get one id, and while the pools of one go.
+    pub making_local: tokio::sync::Mutex<()>,
 }
 
 fn subnets(pools: &[PoolData]) -> Result<Vec<Subnet>, SubnetError> {
@@ -212,9 +214,15 @@ impl AgentDriver {
         let mut all = subnets(&request.ipv4)?;
         all.extend(subnets(&request.ipv6)?);
         let mut spec = NetworkSpec::from_options(&options, all);
-        let network = match &options.network {
-            Some(name) => self.cluster_network(name, &spec).await?,
-            None => self.local_network(&request.network, &mut spec)?,
+        let (network, _making) = match &options.network {
+            Some(name) => (self.cluster_network(name, &spec).await?, None),
+            None => {
+                let making = self.making_local.lock().await;
+                if self.registry.docker_network(&request.network).is_some() {
+                    return Ok(());
+                }
+                (self.local_network(&request.network, &mut spec)?, Some(making))
+            }
         };
         let is_ours = |pool: &PoolData| pool.is_of_sluice();
         let docker = DockerNetwork {
@@ -226,7 +234,7 @@ impl AgentDriver {
             own_ipam: request.ipv4.iter().chain(&request.ipv6).any(is_ours),
             since: now(),
         };
-        if network.id.is_local() {
+        if network.id.is_local() && docker.own_ipam {
             for subnet in &network.subnets {
                 self.ipam.settle_local(subnet).await?;
             }
@@ -247,7 +255,10 @@ impl AgentDriver {
         Ok((docker, network))
     }
 
-    async fn make_endpoint(&self, request: CreateEndpoint) -> Result<CreateEndpointReply, CallError> {
+    pub(super) async fn make_endpoint(
+        &self,
+        request: CreateEndpoint,
+    ) -> Result<CreateEndpointReply, CallError> {
         let (docker, network) = self.find(&request.network)?;
         if let Some((key, value)) = request.options.first_key_value() {
             return Err(CallError::UnknownDriverOpt { key: key.clone(), value: value.clone() });
@@ -263,6 +274,7 @@ impl AgentDriver {
         });
         let reply = CreateEndpointReply { mac: request.mac.is_none().then_some(mac), ..Default::default() };
 
+        let turn = self.registry.turn(&request.endpoint).await;
         if let Some(existing) = self.registry.local_endpoint(&request.endpoint) {
             let same = existing.docker_network == request.network
                 && existing.endpoint.addresses == addresses
@@ -272,7 +284,7 @@ impl AgentDriver {
         for address in addresses.iter().map(IpNet::addr) {
             self.check_address(&network, address)?;
         }
-        let endpoint = Endpoint {
+        let endpoint = Arc::new(Endpoint {
             id: request.endpoint,
             network: network.name.clone(),
             node: self.registry.node().clone(),
@@ -281,19 +293,21 @@ impl AgentDriver {
             phase: Phase::Created,
             options: BTreeMap::new(),
             unknown: UnknownFields::new(),
-        };
-        self.registry.taken(&endpoint)?;
+        });
+        self.registry.reserve(&turn, &endpoint)?;
         self.take_addresses(&docker, &network, &endpoint).await?;
         let local = LocalEndpoint {
-            endpoint: Arc::new(endpoint.clone()),
-            docker_network: request.network,
+            endpoint: endpoint.clone(),
+            docker_network: request.network.clone(),
             since: now(),
         };
-        if let Err(error) = self.registry.add_endpoint(local).await {
-            self.give_up_addresses(&endpoint).await;
-            return Err(error.into());
-        }
-        Ok(reply)
+        let added = match self.registry.add_endpoint(&turn, local).await {
+            Ok(true) => return Ok(reply),
+            Ok(false) => CallError::UnknownNetwork(request.network),
+            Err(error) => error.into(),
+        };
+        self.give_up_addresses(&endpoint).await;
+        Err(added)
     }
 
     fn check_address(&self, network: &Network, address: IpAddr) -> Result<(), CallError> {
@@ -371,22 +385,40 @@ impl AgentDriver {
 
     /// Removes all that an endpoint has; nothing if there is none.
     pub(super) async fn drop_endpoint(&self, id: &EndpointId) -> Result<(), CallError> {
-        if let Some(local) = self.registry.remove_endpoint(id).await? {
+        let turn = self.registry.turn(id).await;
+        if let Some(local) = self.registry.remove_endpoint(&turn, id).await? {
             self.give_up_addresses(&local.endpoint).await;
         }
         Ok(())
     }
 
     pub(super) async fn drop_network(&self, id: &DockerNetworkId) -> Result<(), CallError> {
-        for local in self.registry.local_endpoints().iter().filter(|local| local.docker_network == *id) {
-            self.drop_endpoint(&local.endpoint.id).await?;
+        let Some(docker) = self.registry.docker_network(id) else { return Ok(()) };
+        // Before the network: a pool that its network does not need any more would stay for ever.
+        if docker.local.is_some() {
+            let _making = self.making_local.lock().await;
+            for subnet in self.own_pools(&docker) {
+                self.ipam.forget_local(subnet.prefix).await?;
+            }
         }
-        let docker = self.registry.docker_network(id);
-        self.registry.remove_docker_network(id).await?;
-        for subnet in docker.and_then(|docker| docker.local).into_iter().flat_map(|network| network.subnets) {
-            self.ipam.forget_local(subnet.prefix).await?;
+        for local in self.registry.remove_docker_network(id).await? {
+            self.give_up_addresses(&local.endpoint).await;
         }
         Ok(())
+    }
+
+    /// The subnets of a network of this host alone whose addresses are our IPAM's, and no other network's.
+    fn own_pools(&self, docker: &DockerNetwork) -> Vec<Subnet> {
+        let Some(network) = docker.local.as_ref().filter(|_| docker.own_ipam) else { return Vec::new() };
+        let others = self.registry.docker_networks();
+        let is_others = |subnet: &&Subnet| {
+            let mut others = others.iter().filter(|other| other.id != docker.id && other.own_ipam);
+            others.any(|other| {
+                let subnets = other.local.iter().flat_map(|network| &network.subnets);
+                subnets.into_iter().any(|theirs| theirs.prefix == subnet.prefix)
+            })
+        };
+        network.subnets.iter().filter(|subnet| !is_others(subnet)).cloned().collect()
     }
 }
 

@@ -155,14 +155,12 @@ pub(super) async fn run(registry: Registry, store: Arc<dyn Store>, health: watch
     let mut tasks: BTreeMap<NetworkName, JoinHandle<()>> = BTreeMap::new();
     loop {
         let wanted: BTreeSet<NetworkName> = present.borrow_and_update().clone();
-        tasks.retain(|network, task| {
-            let keep = wanted.contains(network);
-            if !keep {
-                task.abort();
-                registry.unfollow(network);
-            }
-            keep
-        });
+        for (network, task) in tasks.extract_if(.., |network, _| !wanted.contains(network)) {
+            task.abort();
+            // Until it has ended, it may take in what is forgotten here.
+            let _ = task.await;
+            registry.unfollow(&network);
+        }
         for network in &wanted {
             tasks.entry(network.clone()).or_insert_with(|| {
                 let events = follow(&keys::endpoints(network));

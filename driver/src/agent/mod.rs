@@ -23,6 +23,9 @@ mod publisher;
 mod reconciler;
 mod registry;
 mod surroundings;
+#[cfg(test)]
+#[expect(clippy::unwrap_used)]
+mod tests;
 
 use std::future::Future;
 use std::io;
@@ -183,6 +186,7 @@ pub async fn run(
         facts: facts_receiver.clone(),
         default_encapsulation: config.default_encapsulation,
         patience: config.program_deadline,
+        making_local: tokio::sync::Mutex::default(),
     });
 
     // dockerd gives up on a driver for good if it cannot ask for its capabilities, so this comes before all that waits.
