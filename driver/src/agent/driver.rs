@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ipnet::IpNet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{Span, info, warn};
 
-use super::registry::{DockerNetwork, LocalEndpoint, Registry, Taken, now};
+use super::registry::{DockerNetwork, LocalEndpoint, NameTaken, Registry, Taken, now};
 use crate::api::libnetwork as edge;
 use crate::api::libnetwork::{
     CreateEndpoint, CreateEndpointReply, CreateNetwork, Driver, EndpointRef, Join, JoinReply, NetworkRef,
@@ -55,6 +55,8 @@ pub(super) enum CallError {
     Ipam(#[from] IpamError),
     #[error(transparent)]
     Taken(#[from] Taken),
+    #[error(transparent)]
+    NameTaken(#[from] NameTaken),
     #[error("endpoint {endpoint}: {source}")]
     NotProgrammed { endpoint: EndpointId, source: NotProgrammed },
     #[error(
@@ -264,6 +266,9 @@ impl AgentDriver {
             return Err(CallError::UnknownDriverOpt { key: key.clone(), value: value.clone() });
         }
         self.check_carried(&network)?;
+        if docker.local.is_none() {
+            self.registry.check_name()?;
+        }
         let addresses = request.addresses();
         if let Some(mac) = request.mac.filter(|mac| mac.is_multicast()) {
             return Err(CallError::GroupMac(mac));
@@ -367,12 +372,18 @@ impl AgentDriver {
             .local_endpoint(&request.endpoint)
             .ok_or_else(|| CallError::UnknownEndpoint(request.endpoint.clone()))?;
         let id = &local.endpoint.id;
+        if local.endpoint.phase == Phase::Left {
+            // Its link may have gone with the sandbox that it was in.
+            self.registry.set_phase(id, Phase::Created);
+        }
+        let deadline = Instant::now() + self.patience;
         // Answering before the others are known would lose the container's first packets to them.
-        let others = timeout(FOLLOW_PATIENCE, self.registry.known(&network)).await.unwrap_or_default();
+        let follow = FOLLOW_PATIENCE.min(self.patience);
+        let others = timeout(follow, self.registry.known(&network)).await.unwrap_or_default();
         let revision = self.registry.revision_of(id).max(others);
         self.registry
             .programmer()
-            .reached(revision, id, self.patience)
+            .reached(revision, id, deadline.saturating_duration_since(Instant::now()))
             .await
             .map_err(|source| CallError::NotProgrammed { endpoint: id.clone(), source })?;
         self.registry.set_phase(id, Phase::Joined);
@@ -481,7 +492,10 @@ impl Driver for AgentDriver {
     }
 
     async fn request_address(&self, request: RequestAddress) -> Result<IpNet, Refusal> {
-        let pool = request.pool.as_str().parse().map_err(Refusal::new)?;
+        let pool: crate::ipam::PoolId = request.pool.as_str().parse().map_err(Refusal::new)?;
+        if matches!(pool.scope, crate::ipam::Scope::Network(_)) {
+            self.registry.check_name().map_err(CallError::from)?;
+        }
         let purpose = match request.purpose {
             edge::Purpose::Gateway => crate::ipam::Purpose::Gateway,
             edge::Purpose::Endpoint => crate::ipam::Purpose::Endpoint,

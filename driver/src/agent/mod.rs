@@ -223,7 +223,7 @@ pub async fn run(
     registry.set_own_node(node.borrow().clone());
     let (health, health_receiver) = watch::channel(StoreHealth::default());
     let (publishing, publish_problem) = watch::channel(None);
-    tokio::spawn(follower::run(registry.clone(), store.clone(), health));
+    tokio::spawn(follower::run(registry.clone(), ipam.clone(), store.clone(), health));
     tokio::spawn(
         Publisher::new(registry.clone(), store.clone(), node_receiver, health_receiver.clone(), publishing)
             .run(),

@@ -71,6 +71,19 @@ struct Inner {
     turns: BTreeMap<EndpointId, Option<Arc<Endpoint>>>,
     followed: BTreeMap<NetworkName, PlanRevision>,
     alive: BTreeSet<NodeName>,
+    /// Another living host has this node's name.
+    name_taken: Option<NameTaken>,
+}
+
+/// Another host has this node's name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the node name {name} is that of another living host (underlay {underlay}): start this agent with another --node, \
+     or, if that host is gone for good, wait until it has expired and run 'sluice node rm {name}'"
+)]
+pub(super) struct NameTaken {
+    pub(super) name: NodeName,
+    pub(super) underlay: String,
 }
 
 /// What the agent knows. Clones share it.
@@ -498,8 +511,13 @@ impl Registry {
         }
     }
 
-    /// Takes over the cluster's networks. A network that has endpoints here stays, whatever the store has lost.
-    pub(super) fn follow_networks(&self, networks: Vec<Arc<Network>>, gone: Gone<NetworkName>) {
+    /// Takes over the cluster's networks, and tells those that have gone. A network that has endpoints here stays,
+    /// whatever the store has lost.
+    pub(super) fn follow_networks(
+        &self,
+        networks: Vec<Arc<Network>>,
+        gone: Gone<NetworkName>,
+    ) -> Vec<NetworkName> {
         let mut inner = self.lock();
         let mut cache = Vec::new();
         let names: BTreeSet<NetworkName> = networks.iter().map(|network| network.name.clone()).collect();
@@ -522,6 +540,7 @@ impl Registry {
                 inner.view.networks.values().filter(is_gone).map(|network| network.name.clone()).collect()
             }
         };
+        let mut forgotten = Vec::new();
         for name in gone {
             if inner.local.values().any(|local| local.endpoint.network == name) {
                 tracing::warn!(network = %name, "the store has lost a network that has endpoints here; it is kept");
@@ -529,19 +548,27 @@ impl Registry {
             }
             if inner.view.networks.remove(&name).is_some() {
                 cache.push(LedgerWrite::delete(Table::Cache, keys::network(&name)));
-                self.programmer.apply(vec![Change::RemoveNetwork(name)]);
+                self.programmer.apply(vec![Change::RemoveNetwork(name.clone())]);
+                forgotten.push(name);
             }
         }
         self.ledger.write_behind(cache);
         self.update_present(&mut inner);
+        forgotten
     }
 
-    /// Takes over the cluster's nodes.
-    pub(super) fn follow_nodes(&self, nodes: Vec<Arc<Node>>, gone: Gone<NodeName>) {
+    /// Takes over the cluster's other nodes; what this one is it knows better. True if its name is gone from the
+    /// store, or another host has it.
+    pub(super) fn follow_nodes(&self, nodes: Vec<Arc<Node>>, gone: Gone<NodeName>) -> bool {
         let mut inner = self.lock();
         let (mut cache, mut changes) = (Vec::new(), Vec::new());
         let names: BTreeSet<NodeName> = nodes.iter().map(|node| node.name.clone()).collect();
-        for node in nodes {
+        let own = inner.view.nodes.get(&self.node).map(|own| own.installation.clone());
+        let is_others = |node: &Arc<Node>| {
+            node.name == self.node && own.as_ref().is_some_and(|own| *own != node.installation)
+        };
+        let mut lost = nodes.iter().any(is_others);
+        for node in nodes.into_iter().filter(|node| node.name != self.node) {
             if inner.view.nodes.get(&node.name) != Some(&node) {
                 cache.push(LedgerWrite::put_json(Table::Cache, keys::node(&node.name), node.as_ref()));
                 inner.view.nodes.insert(node.name.clone(), node.clone());
@@ -549,7 +576,10 @@ impl Registry {
             }
         }
         let gone = match gone {
-            Gone::These(names) => names,
+            Gone::These(names) => {
+                lost |= names.contains(&self.node);
+                names
+            }
             Gone::AllOthers => {
                 inner.view.nodes.keys().filter(|name| !names.contains(*name)).cloned().collect()
             }
@@ -562,6 +592,7 @@ impl Registry {
         }
         self.apply(changes);
         self.ledger.write_behind(cache);
+        lost
     }
 
     /// Makes this node known to its own plan.
@@ -570,6 +601,19 @@ impl Registry {
         let mut inner = self.lock();
         inner.view.nodes.insert(node.name.clone(), node.clone());
         self.programmer.apply(vec![Change::SetNode(node)]);
+    }
+
+    /// Notes whether another living host has this node's name.
+    pub(super) fn set_name_taken(&self, taken: Option<NameTaken>) {
+        self.lock().name_taken = taken;
+    }
+
+    /// Checks that this node's address blocks are its own.
+    ///
+    /// # Errors
+    /// Another living host has its name, and gives out the same addresses.
+    pub(super) fn check_name(&self) -> Result<(), NameTaken> {
+        self.lock().name_taken.clone().map_or(Ok(()), Err)
     }
 
     pub(super) fn follow_alive(&self, alive: Vec<NodeName>, gone: Gone<NodeName>) {
@@ -583,15 +627,17 @@ impl Registry {
         }
     }
 
-    /// Takes over the endpoints that other nodes have in a network.
+    /// Takes over the endpoints that other nodes have in a network. True if somebody has removed one of this node's.
     pub(super) fn follow_endpoints(
         &self,
         network: &NetworkName,
         endpoints: Vec<Arc<Endpoint>>,
         gone: Gone<EndpointId>,
-    ) {
+    ) -> bool {
         let mut inner = self.lock();
         let (mut cache, mut changes) = (Vec::new(), Vec::new());
+        let is_published = |id| inner.local.get(id).is_some_and(|local| local.endpoint.phase != Phase::Left);
+        let lost = matches!(&gone, Gone::These(ids) if ids.iter().any(is_published));
         let of_network = inner.view.endpoints.entry(network.clone()).or_default();
         let listed: BTreeSet<EndpointId> = endpoints.iter().map(|endpoint| endpoint.id.clone()).collect();
         // What this node has it knows better than the store.
@@ -619,6 +665,7 @@ impl Registry {
         }
         self.apply(changes);
         self.ledger.write_behind(cache);
+        lost
     }
 
     fn apply(&self, changes: Vec<Change>) {

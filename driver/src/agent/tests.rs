@@ -1,6 +1,6 @@
 //! Calls that meet each other, and what is left when the agent ends between two steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,21 +8,24 @@ use futures::{FutureExt, join};
 use ipnet::IpNet;
 use tempfile::TempDir;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::driver::{AgentDriver, CallError};
+use super::follower::{self, StoreHealth};
+use super::publisher::Publisher;
 use super::registry::{Gone, LocalEndpoint, Registry, Restored};
 use super::surroundings::{KnownNetworks, Routes};
 use crate::api::libnetwork::{AddressSpace, CreateEndpoint, CreateNetwork, PoolData, Ports};
-use crate::ipam::{Ipam, IpamConfig, Purpose, RequestPool};
+use crate::ipam::{Ipam, IpamConfig, PoolId, Purpose, RequestPool, Scope, block_of};
 use crate::model::{
-    DockerNetworkId, Encapsulation, Endpoint, EndpointId, Network, NetworkName, NodeName, Phase,
-    UnknownFields,
+    Dataplane, DockerNetworkId, Encapsulation, Endpoint, EndpointId, Network, NetworkName, Node, NodeName,
+    Phase, UnknownFields,
 };
 use crate::node::link::Links;
 use crate::node::programmer::{self, Programmer};
 use crate::plan::Facts;
-use crate::store::{Embedded, Ledger, Store, Table, keys};
+use crate::store::{Embedded, Ledger, Store, Table, Write, keys, networks};
 
 /// An agent without a switch: nothing answers where Open vSwitch should be.
 pub(super) struct Host {
@@ -33,9 +36,12 @@ pub(super) struct Host {
 
 impl Host {
     pub(super) fn start(dir: &TempDir) -> Host {
-        let node: NodeName = "h1".parse().unwrap();
-        let ledger = Ledger::open(&dir.path().join("ledger.redb")).unwrap();
-        let store: Arc<dyn Store> = Embedded::open(&dir.path().join("store.redb")).unwrap();
+        Host::of_cluster("h1", dir, Embedded::open(&dir.path().join("store.redb")).unwrap())
+    }
+
+    fn of_cluster(name: &str, dir: &TempDir, store: Arc<dyn Store>) -> Host {
+        let node: NodeName = name.parse().unwrap();
+        let ledger = Ledger::open(&dir.path().join(format!("ledger-{name}.redb"))).unwrap();
         let restored = Restored::load(&ledger).unwrap();
         let links = Links::new().unwrap();
         let mut facts = Facts::new(node.clone());
@@ -70,7 +76,35 @@ impl Host {
         Host { driver, store, ledger }
     }
 
-    fn registry(&self) -> &Registry {
+    /// Follows the store, publishes, and looks after addresses, until the set is dropped.
+    fn run(&self, installation: &str) -> JoinSet<()> {
+        let node = Node {
+            name: self.registry().node().clone(),
+            installation: installation.to_owned(),
+            underlay: None,
+            underlay_mtu: None,
+            encapsulations: Encapsulation::ALL.to_vec(),
+            dataplane: Dataplane::OvsNetdev,
+            version: String::new(),
+            unknown: UnknownFields::new(),
+        };
+        self.registry().set_own_node(node.clone());
+        let (health, health_seen) = watch::channel(StoreHealth::default());
+        let (node, node_seen) = watch::channel(node);
+        let problem = watch::channel(None).0;
+        let (registry, store, ipam) = (self.registry().clone(), self.store.clone(), self.driver.ipam.clone());
+        let publisher = Publisher::new(registry.clone(), store.clone(), node_seen, health_seen, problem);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(follower::run(registry, ipam.clone(), store, health));
+        tasks.spawn(async move {
+            let _node = node;
+            publisher.run().await;
+        });
+        tasks.spawn(ipam.run());
+        tasks
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
         &self.driver.registry
     }
 
@@ -241,11 +275,11 @@ async fn the_end_of_a_network_leaves_the_pool_of_the_next_alone() {
     assert!(address().await.is_err(), "the pool goes with its own network");
 }
 
-fn blue() -> NetworkName {
+pub(super) fn blue() -> NetworkName {
     "blue".parse().unwrap()
 }
 
-fn remote(id: &str, address: &str) -> Endpoint {
+pub(super) fn remote(id: &str, address: &str) -> Endpoint {
     let net: IpNet = address.parse().unwrap();
     Endpoint {
         id: endpoint_id(id),
@@ -288,8 +322,9 @@ async fn a_network_that_is_left_and_entered_at_once_stays_known() {
     let dir = TempDir::new().unwrap();
     let host = Host::start(&dir);
     host.driver.make_network(creation("aa", Some("blue"), "10.1.0.0/24", false)).await.unwrap();
-    let (health, _) = watch::channel(super::StoreHealth::default());
-    let following = tokio::spawn(super::follower::run(host.registry().clone(), host.store.clone(), health));
+    let (health, _) = watch::channel(StoreHealth::default());
+    let ipam = host.driver.ipam.clone();
+    let following = tokio::spawn(follower::run(host.registry().clone(), ipam, host.store.clone(), health));
     host.driver.make_endpoint(endpoint("e1", "aa", "10.1.0.2/24", None)).await.unwrap();
     let network: Arc<Network> = host.registry().network(&blue()).unwrap();
     let known = || timeout(Duration::from_secs(5), host.registry().known(&network));
@@ -306,4 +341,136 @@ async fn a_network_that_is_left_and_entered_at_once_stays_known() {
     host.registry().set_phase(&endpoint_id("e1"), Phase::Joined);
     known().await.unwrap();
     following.abort();
+}
+
+/// Waits until something is so.
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+#[tokio::test]
+async fn a_network_made_again_does_not_revive_the_address_blocks_of_the_first() {
+    let dir = TempDir::new().unwrap();
+    let store: Arc<dyn Store> = Embedded::open(&dir.path().join("store.redb")).unwrap();
+    let hosts = ["h1", "h2"].map(|name| Host::of_cluster(name, &dir, store.clone()));
+    let _tasks = hosts.each_ref().map(|host| host.run(host.registry().node().as_str()));
+    let [h1, h2] = &hosts;
+    let create = || creation("aa", Some("blue"), "10.1.0.0/16", true);
+    let addresses = async |host: &Host| {
+        let options = BTreeMap::from([("network".to_owned(), "blue".to_owned())]);
+        let ask = RequestPool { options, ..RequestPool::default() };
+        let pool = host.driver.ipam.request_pool(ask).await.unwrap().id;
+        let mut given = BTreeSet::new();
+        for _ in 0..6 {
+            let address = host.driver.ipam.request_address(&pool, None, Purpose::Endpoint).await.unwrap();
+            given.insert(address.addr());
+        }
+        (pool, given)
+    };
+    h1.driver.make_network(create()).await.unwrap();
+    let (pool, given) = addresses(h1).await;
+    for address in given {
+        h1.driver.ipam.release_address(&pool, address).await.unwrap();
+    }
+    h1.driver.drop_network(&docker_id("aa")).await.unwrap();
+
+    networks::remove(store.as_ref(), &blue()).await.unwrap();
+    until("h1 hears of the removal", async || h1.registry().network(&blue()).is_none()).await;
+    h2.driver.make_network(create()).await.unwrap();
+    let (_, theirs) = addresses(h2).await;
+    until("h1 hears of the network", async || h1.registry().network(&blue()).is_some()).await;
+    h1.driver.make_network(create()).await.unwrap();
+    let (_, ours) = addresses(h1).await;
+    assert!(ours.is_disjoint(&theirs), "{ours:?} {theirs:?}");
+}
+
+/// The removal of a network and the making of the next with its name may be one event.
+#[tokio::test]
+async fn a_network_that_is_heard_of_again_has_its_blocks_compared() {
+    let dir = TempDir::new().unwrap();
+    let host = Host::start(&dir);
+    let _tasks = host.run("one");
+    host.driver.make_network(creation("aa", Some("blue"), "10.1.0.0/16", true)).await.unwrap();
+    let pool = PoolId { scope: Scope::Network(blue()), prefix: "10.1.0.0/16".parse().unwrap(), range: None };
+    let address = host.driver.ipam.request_address(&pool, None, Purpose::Endpoint).await.unwrap().addr();
+    host.driver.ipam.release_address(&pool, address).await.unwrap();
+    let block = host.store.list(&keys::blocks(&blue())).await.unwrap().remove(0);
+    // Of the next network it is another node's.
+    let theirs = Write::Put(block.key, br#"{"owner":"h2"}"#.to_vec());
+    host.store.commit(Vec::new(), vec![theirs]).await.unwrap();
+    host.driver.ipam.network_changed(&blue());
+    let key = format!("network=blue,block={}", block_of(pool.prefix, address));
+    until("the block is not this node's any more", async || {
+        host.ledger.load(Table::Pools).unwrap().iter().all(|(other, _)| *other != key)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_another_hand_removes_from_the_store_returns() {
+    let dir = TempDir::new().unwrap();
+    let host = Host::start(&dir);
+    let _tasks = host.run("one");
+    host.driver.make_network(creation("aa", Some("blue"), "10.1.0.0/24", false)).await.unwrap();
+    host.driver.make_endpoint(endpoint("e1", "aa", "10.1.0.2/24", None)).await.unwrap();
+    let own = [keys::node(host.registry().node()), keys::endpoint(&blue(), &endpoint_id("e1"))];
+    let published = async || {
+        let there = [host.store.get(&own[0]).await.unwrap(), host.store.get(&own[1]).await.unwrap()];
+        there.iter().all(Option::is_some)
+    };
+    until("it is published", published).await;
+    host.driver.registry.known(&host.registry().network(&blue()).unwrap()).await;
+    for key in own.clone() {
+        host.store.commit(Vec::new(), vec![Write::Delete(key)]).await.unwrap();
+        until("it is published again", published).await;
+    }
+}
+
+#[tokio::test]
+async fn a_network_that_cannot_be_put_back_does_not_keep_the_others_away() {
+    let dir = TempDir::new().unwrap();
+    let host = Host::start(&dir);
+    for (docker, name, prefix) in [("aa", "blue", "10.1.0.0/24"), ("bb", "red", "10.2.0.0/24")] {
+        host.driver.make_network(creation(docker, Some(name), prefix, false)).await.unwrap();
+    }
+    host.driver.make_endpoint(endpoint("e1", "aa", "10.1.0.2/24", None)).await.unwrap();
+    host.driver.make_endpoint(endpoint("e2", "bb", "10.2.0.2/24", None)).await.unwrap();
+    // Another network has blue's number by now.
+    let lost = host.registry().network(&blue()).unwrap();
+    let claim = Write::Put(keys::network_id(lost.id), br#"{"network":"green"}"#.to_vec());
+    host.store.commit(Vec::new(), vec![Write::Delete(keys::network(&blue())), claim]).await.unwrap();
+    let _tasks = host.run("one");
+    let red = keys::endpoint(&"red".parse().unwrap(), &endpoint_id("e2"));
+    until("red is published", async || host.store.get(&red).await.unwrap().is_some()).await;
+    let alive = keys::alive(host.registry().node());
+    until("the node is alive", async || host.store.get(&alive).await.unwrap().is_some()).await;
+}
+
+#[tokio::test]
+async fn a_node_whose_name_is_anothers_gives_out_no_addresses() {
+    let dir = TempDir::new().unwrap();
+    let host = Host::start(&dir);
+    host.driver.make_network(creation("aa", Some("blue"), "10.1.0.0/24", false)).await.unwrap();
+    host.driver.make_network(creation("bb", None, "10.2.0.0/24", false)).await.unwrap();
+    let _tasks = host.run("one");
+    let name = host.registry().node().clone();
+    let alive = keys::alive(&name);
+    until("the node is alive", async || host.store.get(&alive).await.unwrap().is_some()).await;
+    host.driver.make_endpoint(endpoint("e1", "aa", "10.1.0.2/24", None)).await.unwrap();
+    // Both came up at the same moment, and the other wrote last.
+    let mut other: serde_json::Value =
+        serde_json::from_slice(&host.store.get(&keys::node(&name)).await.unwrap().unwrap().value).unwrap();
+    other["installation"] = "two".into();
+    let write = Write::Put(keys::node(&name), serde_json::to_vec(&other).unwrap());
+    host.store.commit(Vec::new(), vec![write]).await.unwrap();
+    until("it is noticed", async || host.registry().check_name().is_err()).await;
+    let refused = host.driver.make_endpoint(endpoint("e2", "aa", "10.1.0.3/24", None)).await;
+    assert!(matches!(refused, Err(CallError::NameTaken(_))), "{refused:?}");
+    host.driver.make_endpoint(endpoint("e3", "bb", "10.2.0.3/24", None)).await.unwrap();
+    until("the name is left to the other", async || host.store.get(&alive).await.unwrap().is_none()).await;
 }

@@ -154,23 +154,45 @@ impl Ipam {
         state.locals.iter().find(|(_, local)| local.record.subnet.prefix == prefix).map(|(serial, _)| *serial)
     }
 
-    /// A network of the cluster is gone: its leases and blocks are forgotten here. The blocks in the store go with
-    /// [`release_network`](super::release_network).
+    /// A network of the cluster is gone: its leases and blocks are forgotten here, in memory by the call itself, and
+    /// in the ledger when the future is ready.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn forget_network(&self, network: &NetworkName) -> Result<(), IpamError> {
-        let Some(space) = self.state().networks.remove(network) else { return Ok(()) };
-        self.spaces_changed.send_modify(|count| *count += 1);
+    pub fn forget_network(
+        &self,
+        network: &NetworkName,
+    ) -> impl Future<Output = Result<(), IpamError>> + Send + use<> {
         let mut writes = Vec::new();
-        for pool in space.pools().values() {
-            let leases = pool.leases().keys();
-            writes
-                .extend(leases.map(|address| LedgerWrite::delete(Table::Leases, space.lease_key(*address))));
-            let blocks = pool.own_blocks().map(|(prefix, _)| *prefix);
-            writes.extend(blocks.map(|prefix| LedgerWrite::delete(Table::Pools, space.block_key(prefix))));
+        let space = self.state().networks.remove(network);
+        if let Some(space) = space {
+            self.spaces_changed.send_modify(|count| *count += 1);
+            for pool in space.pools().values() {
+                let leases = pool.leases().keys();
+                writes.extend(
+                    leases.map(|address| LedgerWrite::delete(Table::Leases, space.lease_key(*address))),
+                );
+                let blocks = pool.own_blocks().map(|(prefix, _)| *prefix);
+                writes
+                    .extend(blocks.map(|prefix| LedgerWrite::delete(Table::Pools, space.block_key(prefix))));
+            }
         }
-        Ok(enqueue(&self.ledger, writes).await?)
+        let recorded = (!writes.is_empty()).then(|| enqueue(&self.ledger, writes));
+        async move {
+            match recorded {
+                Some(recorded) => Ok(recorded.await?),
+                None => Ok(()),
+            }
+        }
+    }
+
+    /// A network of the cluster is there, or there again: what is known here of its blocks may be of an earlier one
+    /// with its name, and is compared with the store.
+    pub fn network_changed(&self, network: &NetworkName) {
+        let space = self.state().networks.get(network).cloned();
+        if let Some(shared) = space.as_ref().and_then(|space| space.shared.as_ref()) {
+            shared.mark_untidy();
+        }
     }
 
     /// The leases of this host, for `endpoint inspect` and the reconciler.
