@@ -1,5 +1,6 @@
 //! Addresses over real stores: two and more nodes' IPAM in one process, each with a ledger of its own.
 #![cfg(feature = "agent")]
+#![expect(clippy::unwrap_used, reason = "clippy only knows unit tests to be tests")]
 
 #[path = "ipam/support.rs"]
 mod support;

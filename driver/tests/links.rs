@@ -2,6 +2,7 @@
 //!
 //! Needs root; without it the tests print why they were skipped, or fail if `SLUICE_REQUIRE_LIVE=1`.
 #![cfg(feature = "agent")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops there")]
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

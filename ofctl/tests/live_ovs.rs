@@ -242,6 +242,25 @@ async fn a_group_and_the_flow_that_uses_it_go_into_one_bundle() {
 }
 
 #[tokio::test]
+async fn each_instruction_comes_back_as_it_was_written() {
+    let Some(ovs) = Ovs::start() else { return };
+    let (connection, _events) = ovs.connect().await;
+    ovs.ofctl("add-meter", &["meter=5,pktps,bands=type=drop,rate=50"]);
+    let plain = || FlowEntry::new(TableId(3), 1);
+    for entry in [
+        plain().meter(5).apply([Action::Output(OfPort::IN_PORT)]).write_metadata(5, 0xff).goto(TableId(9)),
+        plain().write_metadata(5, u64::MAX),
+        plain().write_metadata(0, 0xffff << 32),
+        plain().apply([Action::Output(OfPort::LOCAL), Action::OutputReg(Field::Reg5.whole())]),
+        plain().apply([Action::note(b"endpoint 7")]).goto(TableId(253)),
+    ] {
+        connection.bundle(vec![delete_all(), FlowMod::add(entry.clone())]).await.unwrap();
+        assert_eq!(ovs.dumped(), [entry.to_string()]);
+        assert_eq!(dump(&connection).await[0].entry, entry);
+    }
+}
+
+#[tokio::test]
 async fn a_hundred_thousand_flows_go_in_and_come_back() {
     let Some(ovs) = Ovs::start() else { return };
     let (connection, _events) = ovs.connect().await;

@@ -46,7 +46,7 @@ use crate::api::http::{self, BindError};
 use crate::api::libnetwork::Edge;
 use crate::config::{AgentConfig, DatapathChoice, StoreConfig};
 use crate::ipam::{Ipam, IpamConfig};
-use crate::model::{Dataplane, Encapsulation, Node, UnknownFields};
+use crate::model::{Dataplane, Encapsulation, Node, NodeName, UnknownFields};
 use crate::node::docker::Docker;
 use crate::node::link::{LinkError, Links};
 use crate::node::programmer::{self, Change, Programmer};
@@ -69,6 +69,18 @@ pub enum StartError {
     /// The ledger or the embedded store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The state directory is that of another node.
+    #[error(
+        "state-dir {}: it holds endpoints that were made under the node name {before}: start the agent with \
+         --node {before}, or stop the containers of sluice's networks first",
+        path.display()
+    )]
+    Renamed {
+        /// The directory.
+        path: PathBuf,
+        /// The name.
+        before: NodeName,
+    },
     /// Netlink is not to be had.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -123,6 +135,9 @@ pub async fn run(
     let installation = installation(&config.state_dir).map_err(state_dir)?;
     let ledger = Ledger::open(&config.state_dir.join("ledger.redb"))?;
     let restored = Restored::load(&ledger)?;
+    if let Some(before) = restored.other_node(&config.node) {
+        return Err(StartError::Renamed { path: config.state_dir, before });
+    }
     let store = open_store(&config.store)?;
     let links = Links::new()?;
 

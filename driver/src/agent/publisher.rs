@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::sleep;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use super::follower::StoreHealth;
 use super::registry::Registry;
-use crate::model::{Endpoint, Node, Phase};
+use crate::model::{Endpoint, NetworkName, Node, Phase};
+use crate::store::networks::{NetworkError, restore};
 use crate::store::{Guard, Presence, Store, StoreError, TxnOutcome, Write, keys};
 
 /// How long a node counts as alive after its agent has gone.
@@ -40,6 +41,8 @@ enum PublishError {
     Store(#[from] StoreError),
     #[error(transparent)]
     NameTaken(#[from] NameTaken),
+    #[error(transparent)]
+    Network(#[from] NetworkError),
 }
 
 pub(super) struct Publisher {
@@ -106,19 +109,25 @@ impl Publisher {
         }
         let wanted = self.wanted(&node);
         let published = self.published.get_or_insert_default();
-        let gone = published.keys().filter(|key| !wanted.contains_key(*key)).cloned().map(Write::Delete);
-        let set = wanted
-            .iter()
-            .filter(|(key, value)| published.get(*key) != Some(value))
-            .map(|(key, value)| Write::Put(key.clone(), value.clone()));
-        let writes: Vec<Write> = gone.chain(set).collect();
-        for batch in writes.chunks(BATCH) {
+        let gone: Vec<Write> =
+            published.keys().filter(|key| !wanted.contains_key(*key)).cloned().map(Write::Delete).collect();
+        for batch in gone.chunks(BATCH) {
             self.store.commit(Vec::new(), batch.to_vec()).await?;
         }
-        if !writes.is_empty() {
-            debug!(writes = writes.len(), "published");
+        published.retain(|key, _| wanted.contains_key(key));
+        let mut set: BTreeMap<Option<NetworkName>, Vec<Write>> = BTreeMap::new();
+        for (key, (network, value)) in &wanted {
+            if published.get(key) != Some(value) {
+                set.entry(network.clone()).or_default().push(Write::Put(key.clone(), value.clone()));
+            }
         }
-        *published = wanted;
+        for (network, writes) in set {
+            for batch in writes.chunks(BATCH) {
+                put(self.store.as_ref(), &self.registry, network.as_ref(), batch).await?;
+                debug!(writes = batch.len(), "published");
+            }
+        }
+        *published = wanted.into_iter().map(|(key, (_, value))| (key, value)).collect();
         if self.presence.is_none() {
             let key = keys::alive(&node.name);
             self.presence = Some(self.store.clone().keep_present(key, b"{}".to_vec(), ALIVE_TTL));
@@ -163,9 +172,11 @@ impl Publisher {
         Ok(ours)
     }
 
-    fn wanted(&self, node: &Node) -> BTreeMap<String, Vec<u8>> {
+    /// What should be there, with the network that it needs.
+    fn wanted(&self, node: &Node) -> BTreeMap<String, (Option<NetworkName>, Vec<u8>)> {
         let json = |value: serde_json::Result<Vec<u8>>| value.expect("the maps' keys are strings");
-        let mut wanted = BTreeMap::from([(keys::node(&node.name), json(serde_json::to_vec(node)))]);
+        let own = (None, json(serde_json::to_vec(node)));
+        let mut wanted = BTreeMap::from([(keys::node(&node.name), own)]);
         let is_local = |endpoint: &Endpoint| {
             self.registry.network(&endpoint.network).is_some_and(|network| network.id.is_local())
         };
@@ -173,9 +184,34 @@ impl Publisher {
             let endpoint = &local.endpoint;
             if endpoint.phase != Phase::Left && !is_local(endpoint) {
                 let key = keys::endpoint(&endpoint.network, &endpoint.id);
-                wanted.insert(key, json(serde_json::to_vec(endpoint)));
+                let value = json(serde_json::to_vec(endpoint));
+                wanted.insert(key, (Some(endpoint.network.clone()), value));
             }
         }
         wanted
     }
+}
+
+/// Writes endpoints under the guard that their network exists. One that the store has lost is put back: its endpoints
+/// are alive.
+async fn put(
+    store: &dyn Store,
+    registry: &Registry,
+    network: Option<&NetworkName>,
+    writes: &[Write],
+) -> Result<(), PublishError> {
+    let guards: Vec<_> = network.map(|name| Guard::Present(keys::network(name))).into_iter().collect();
+    if let TxnOutcome::Committed(_) = store.commit(guards.clone(), writes.to_vec()).await? {
+        return Ok(());
+    }
+    if let Some(lost) = network.and_then(|name| registry.network(name)) {
+        warn!(network = %lost.name, "the store has lost a network that has endpoints here; it is put back");
+        restore(store, &lost).await?;
+        if let TxnOutcome::Committed(_) = store.commit(guards, writes.to_vec()).await? {
+            return Ok(());
+        }
+    }
+    // Somebody removed it at this moment; the next attempt sees what has become of it.
+    Err(NetworkError::Contended(network.cloned().expect("without a network there is no guard to fail"))
+        .into())
 }

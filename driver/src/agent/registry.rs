@@ -130,6 +130,11 @@ impl Restored {
         })
     }
 
+    /// The name under which the endpoints were made, if it is not this one.
+    pub(super) fn other_node(&self, node: &NodeName) -> Option<NodeName> {
+        self.local.iter().map(|local| &local.endpoint.node).find(|before| *before != node).cloned()
+    }
+
     /// What the programmer begins with.
     pub(super) fn changes(&self) -> Vec<Change> {
         let local_networks = self.docker_networks.iter().filter_map(|docker| docker.local.clone());

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::output::{Output, fields, joined, or_dash, table};
 use crate::api::admin::{
     CreatedNetwork, EndpointDetail, EndpointSummary, NetworkDetail, NetworkSummary, NodeDetail, NodeSummary,
-    Removed, State, Status,
+    Removed, State, Status, StoreStatus,
 };
 use crate::model::Phase;
 
@@ -211,7 +211,7 @@ pub(super) fn status(out: &mut Output<'_>, status: &Status) -> io::Result<()> {
             &[
                 ("Node", status.node.to_string()),
                 ("Agent", format!("{}, up {}", status.version, duration(status.uptime_seconds))),
-                ("Store", format!("{}: {} {}{}", store.state, store.kind, store.address, away(&store.error))),
+                ("Store", format!("{}: {}{}", store.state, store_name(store), away(&store.error))),
                 (
                     "Open vSwitch",
                     format!(
@@ -255,6 +255,15 @@ pub(super) fn status(out: &mut Output<'_>, status: &Status) -> io::Result<()> {
         }
         Ok(())
     })
+}
+
+/// The kind and the address, without saying the kind twice.
+fn store_name(store: &StoreStatus) -> String {
+    if store.address.starts_with(&store.kind) {
+        store.address.clone()
+    } else {
+        format!("{} {}", store.kind, store.address)
+    }
 }
 
 fn duration(seconds: u64) -> String {

@@ -351,8 +351,20 @@ impl Layers {
 
 impl Given {
     fn refuse(&self, key: &'static str, value: &str, wanted: String) -> ConfigError {
-        ConfigError::Value { key, value: value.to_owned(), wanted, origin: self.origin.clone() }
+        ConfigError::Value { key, value: without_logins(value), wanted, origin: self.origin.clone() }
     }
+}
+
+/// The text without what stands before an '@' in a list of addresses: somebody may have put a password there.
+fn without_logins(text: &str) -> String {
+    let without = |part: &str| match part.rfind('@') {
+        Some(at) => {
+            let start = part.find("://").map_or(0, |scheme| scheme + 3).min(at);
+            format!("{}…{}", &part[..start], &part[at..])
+        }
+        None => part.to_owned(),
+    };
+    text.split(',').map(without).collect::<Vec<_>>().join(",")
 }
 
 fn hostname() -> Option<String> {

@@ -22,6 +22,8 @@ mod pool_id;
 
 #[cfg(feature = "agent")]
 mod service;
+#[cfg(test)]
+mod simulation;
 
 pub use arith::{block_of, usable};
 #[cfg(feature = "agent")]

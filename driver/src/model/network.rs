@@ -98,7 +98,8 @@ pub enum SpecError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "network {network} already exists with {field} {there} (created on {origin}), but {field} {here} was asked for: \
-     leave {field} out, give {there}, or choose another network name"
+     leave {field} out, give {there}, choose another network name, or remove the old network everywhere and then with \
+     'sluice network rm {network}'"
 )]
 pub struct Disagreement {
     /// The network.

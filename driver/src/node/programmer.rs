@@ -424,30 +424,22 @@ impl Task {
             PortKind::Endpoint(id) => !faults.contains_key(id) && !seen.ofports.contains_key(&port.name),
             _ => true,
         };
-        let mut transaction = self.transaction();
-        for spec in steps
-            .add_ports
-            .iter()
-            .filter(missing)
-            .flat_map(|port| switch::port_specs(port, &self.config.bridge))
-        {
-            transaction.add_port(spec);
-        }
-        if !transaction.is_empty() {
-            client.apply(transaction, self.deadline()).await?;
-        }
+        let wanted: Vec<&PortPlan> = steps.add_ports.iter().filter(missing).collect();
+        let mut port_faults = self.add_ports(&client, wanted).await?;
         let seen = self.observe(&client);
-        let mut port_faults = BTreeMap::new();
         for port in &steps.add_ports {
             let ofport = seen.ofports.get(&port.name).copied();
             self.planner.set_ofport(&port.name, ofport);
             match (&port.kind, ofport) {
                 (_, Some(_)) => {}
                 (PortKind::Endpoint(id), None) => {
-                    faults.entry(id.clone()).or_insert_with(|| port_fault(&seen, &port.name));
+                    let fault = port_faults.remove(&port.name);
+                    faults
+                        .entry(id.clone())
+                        .or_insert_with(|| fault.unwrap_or_else(|| port_fault(&seen, &port.name)));
                 }
                 (_, None) => {
-                    port_faults.insert(port.name.clone(), port_fault(&seen, &port.name));
+                    port_faults.entry(port.name.clone()).or_insert_with(|| port_fault(&seen, &port.name));
                 }
             }
         }
@@ -480,6 +472,38 @@ impl Task {
         );
         self.report(revision, seen, faults, port_faults);
         Ok(())
+    }
+
+    /// Adds ports in one transaction, without those that do not fit what is there; tells why they do not.
+    async fn add_ports(
+        &self,
+        client: &ovsdb::Client,
+        mut wanted: Vec<&PortPlan>,
+    ) -> Result<BTreeMap<LinkName, String>, RoundError> {
+        let mut faults = BTreeMap::new();
+        loop {
+            let mut transaction = self.transaction();
+            for spec in wanted.iter().flat_map(|port| switch::port_specs(port, &self.config.bridge)) {
+                transaction.add_port(spec);
+            }
+            if transaction.is_empty() {
+                return Ok(faults);
+            }
+            match client.apply(transaction, self.deadline()).await {
+                Ok(_) => return Ok(faults),
+                Err(ovsdb::ClientError::Plan(error)) => {
+                    let refused = switch::port_of(&error, &self.config.bridge)
+                        .and_then(|name| wanted.iter().position(|port| switch::has_port(port, name)));
+                    match refused {
+                        Some(index) => {
+                            faults.insert(wanted.swap_remove(index).name.clone(), error.to_string());
+                        }
+                        None => return Err(ovsdb::ClientError::Plan(error).into()),
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Removes what endpoints have left behind, in the background.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use ofctl::ovsdb::Replica;
-use ofctl::ovsdb::vswitch::{BridgeSpec, FailMode, PortSpec, VlanMode, Vswitch};
+use ofctl::ovsdb::vswitch::{BridgeSpec, FailMode, PlanError, PortSpec, VlanMode, Vswitch};
 use ofctl::wire::OfPort;
 
 use crate::model::{Dataplane, EndpointId, LinkName, VlanId};
@@ -110,4 +110,22 @@ pub(super) fn port_specs(plan: &PortPlan, integration_bridge: &str) -> Vec<PortS
 
 fn marked(port: PortSpec, endpoint: &EndpointId) -> PortSpec {
     port.external_id(MARK_ENDPOINT, endpoint.as_str())
+}
+
+/// The port that an error of a plan is about. Without our own bridge nothing can be done for any port.
+pub(super) fn port_of<'a>(error: &'a PlanError, integration_bridge: &str) -> Option<&'a str> {
+    match error {
+        PlanError::NoSuchBridge { bridge, .. } if bridge == integration_bridge => None,
+        PlanError::NoSuchBridge { port, .. }
+        | PlanError::NoSuchPort { port, .. }
+        | PlanError::OtherBridge { port, .. } => Some(port),
+        PlanError::Bond(name) | PlanError::LocalPort(name) | PlanError::Foreign { name, .. } => Some(name),
+        PlanError::NotInitialised | PlanError::EmptyName(_) => None,
+    }
+}
+
+/// True if one of the rows that a planned port stands for has this name.
+pub(super) fn has_port(plan: &PortPlan, name: &str) -> bool {
+    let is_peer = matches!(&plan.kind, PortKind::Trunk { peer, .. } if peer.as_str() == name);
+    plan.name.as_str() == name || is_peer
 }

@@ -1,12 +1,14 @@
 //! What a switch must be told after a change of the plan.
 
+use std::sync::Arc;
+
 use ofctl::flow::{FlowEntry, FlowKey};
 
 /// Flows to set (added, or replaced under their key) and to delete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlowChanges {
     /// Entries that are new or differ.
-    pub set: Vec<FlowEntry>,
+    pub set: Vec<Arc<FlowEntry>>,
     /// Keys that nobody wants any more.
     pub delete: Vec<FlowKey>,
 }

@@ -1,11 +1,12 @@
 //! The plan, kept up to date change by change.
 
 use std::collections::hash_map::Entry as MapEntry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ofctl::flow::{FlowEntry, FlowKey};
+use ofctl::flow::FlowEntry;
 use ofctl::wire::OfPort;
 
 use super::changes::FlowChanges;
@@ -58,6 +59,56 @@ struct Members {
 /// The flows under one key: the first counts.
 type Claims = Vec<(Owner, Arc<FlowEntry>)>;
 
+/// A flow as the key of a table: compared by table, priority and match, and hashed once.
+#[derive(Clone, Debug)]
+struct Key {
+    hash: u64,
+    flow: Arc<FlowEntry>,
+}
+
+impl Key {
+    fn new(flow: FlowEntry) -> Key {
+        let mut hasher = DefaultHasher::new();
+        (flow.table, flow.priority, &flow.matching).hash(&mut hasher);
+        Key { hash: hasher.finish(), flow: Arc::new(flow) }
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Key) -> bool {
+        let (one, other) = (&self.flow, &other.flow);
+        (one.table, one.priority, &one.matching) == (other.table, other.priority, &other.matching)
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write_u64(self.hash);
+    }
+}
+
+/// Gives back what [`Key`] has hashed already.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _bytes: &[u8]) {
+        unreachable!("a key writes one u64");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+type KeyMap<T> = HashMap<Key, T, BuildHasherDefault<Hashed>>;
+
 /// The plan of one node.
 #[derive(Debug)]
 pub struct Planner {
@@ -66,9 +117,9 @@ pub struct Planner {
     members: HashMap<NetworkName, Members>,
     /// Networks of this node's endpoints, by the name of their host link.
     links: HashMap<LinkName, (NetworkName, EndpointId)>,
-    dirty: BTreeSet<Owner>,
-    owned: HashMap<Owner, Vec<FlowKey>>,
-    table: HashMap<FlowKey, Claims>,
+    dirty: HashSet<Owner>,
+    owned: HashMap<Owner, Vec<Key>>,
+    table: KeyMap<Claims>,
 }
 
 impl Planner {
@@ -79,9 +130,9 @@ impl Planner {
             facts,
             members: HashMap::new(),
             links: HashMap::new(),
-            dirty: BTreeSet::from([Owner::Switch]),
+            dirty: HashSet::from([Owner::Switch]),
             owned: HashMap::new(),
-            table: HashMap::new(),
+            table: KeyMap::default(),
         }
     }
 
@@ -288,9 +339,11 @@ impl Planner {
 
     /// Computes the flows of everything that was touched, and tells what changed.
     pub fn refresh(&mut self) -> FlowChanges {
-        let mut touched: HashMap<FlowKey, Option<Arc<FlowEntry>>> = HashMap::new();
+        let mut touched: KeyMap<Option<Arc<FlowEntry>>> = KeyMap::default();
         let mut flows = Vec::new();
-        for owner in std::mem::take(&mut self.dirty) {
+        let dirty = std::mem::take(&mut self.dirty);
+        self.table.reserve(dirty.len());
+        for owner in dirty {
             for key in self.owned.remove(&owner).unwrap_or_default() {
                 let MapEntry::Occupied(mut claims) = self.table.entry(key.clone()) else { continue };
                 touched.entry(key).or_insert_with(|| claims.get().first().map(|(_, flow)| flow.clone()));
@@ -305,11 +358,11 @@ impl Planner {
             }
             let mut keys = Vec::with_capacity(flows.len());
             for flow in flows.drain(..) {
-                let key = flow.key();
+                let key = Key::new(flow);
                 let claims = self.table.entry(key.clone()).or_default();
                 touched.entry(key.clone()).or_insert_with(|| claims.first().map(|(_, flow)| flow.clone()));
                 let place = claims.partition_point(|(claimant, _)| *claimant < owner);
-                claims.insert(place, (owner.clone(), Arc::new(flow)));
+                claims.insert(place, (owner.clone(), key.flow.clone()));
                 keys.push(key);
             }
             self.owned.insert(owner, keys);
@@ -318,14 +371,12 @@ impl Planner {
         for (key, before) in touched {
             match (before, self.table.get(&key).and_then(|claims| claims.first())) {
                 (before, Some((_, after))) if before.as_ref() != Some(after) => {
-                    changes.set.push(after.as_ref().clone());
+                    changes.set.push(after.clone());
                 }
-                (Some(_), None) => changes.delete.push(key),
+                (Some(_), None) => changes.delete.push(key.flow.key()),
                 _ => {}
             }
         }
-        changes.set.sort_unstable();
-        changes.delete.sort_unstable();
         changes
     }
 

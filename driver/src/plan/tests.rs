@@ -150,8 +150,8 @@ proptest! {
                 prop_assert!(switch.remove(key).is_some(), "{key:?} deleted, but it was not there");
             }
             for flow in changes.set {
-                prop_assert_ne!(switch.get(&flow.key()), Some(&flow), "set again without a change");
-                switch.insert(flow.key(), flow);
+                prop_assert_ne!(switch.get(&flow.key()), Some(flow.as_ref()), "set again without a change");
+                switch.insert(flow.key(), flow.as_ref().clone());
             }
             let scratch = table(&Planner::from_scratch(planner.view(), planner.facts().clone()));
             prop_assert!(switch == scratch, "after {:?} the changes do not lead to the plan", event);

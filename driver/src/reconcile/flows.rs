@@ -37,7 +37,7 @@ pub fn resync<'a>(
 /// A change of the plan.
 pub fn changes(generation: Generation, changes: &FlowChanges) -> Vec<FlowMod> {
     let deletes = changes.delete.iter().cloned().map(FlowMod::delete_strict);
-    changes.set.iter().map(|entry| add(generation, entry)).chain(deletes).collect()
+    changes.set.iter().map(|entry| add(generation, entry.as_ref())).chain(deletes).collect()
 }
 
 /// What differs between the plan and the switch in this generation, and the flow mods that mend it.

@@ -15,6 +15,9 @@ use std::path::Path;
 const LARGEST: u64 = 4 << 20;
 const HEAD: usize = 12;
 
+/// What one [`Journal::append`] wrote: its number and its bytes.
+pub(super) type Record = (u64, Vec<u8>);
+
 /// The file, open at its end.
 pub(super) struct Journal {
     file: File,
@@ -28,7 +31,7 @@ pub(super) struct Journal {
 impl Journal {
     /// Opens the file, or makes it, and reads what is in it: the number and bytes of each whole record. A record that
     /// was cut off ends it.
-    pub(super) fn open(path: &Path) -> io::Result<(Journal, Vec<(u64, Vec<u8>)>)> {
+    pub(super) fn open(path: &Path) -> io::Result<(Journal, Vec<Record>)> {
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         let mut bytes = Vec::new();
@@ -83,7 +86,7 @@ impl Journal {
     }
 }
 
-fn read(mut bytes: &[u8]) -> Vec<(u64, Vec<u8>)> {
+fn read(mut bytes: &[u8]) -> Vec<Record> {
     let mut records = Vec::new();
     while let Some((head, rest)) = bytes.split_at_checked(HEAD) {
         let (length, sum) = head.split_at(4);

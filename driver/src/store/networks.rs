@@ -42,6 +42,19 @@ pub enum NetworkError {
     /// All ids are given out.
     #[error("network {0}: every network id is in use; remove a network first")]
     NoFreeId(NetworkName),
+    /// A network that the store had lost cannot be put back.
+    #[error(
+        "network {network} was lost from the store, and network {holder} has {claim} now: remove {holder}, or the \
+         endpoints of {network}"
+    )]
+    ClaimLost {
+        /// The network that was lost.
+        network: NetworkName,
+        /// The key of its claim.
+        claim: String,
+        /// The network that has it now.
+        holder: NetworkName,
+    },
     /// There is no such network.
     #[error("network {0} does not exist: `sluice network ls` shows those that do")]
     Unknown(NetworkName),
@@ -140,15 +153,7 @@ pub async fn create(
         }
         drop_leftovers(store, name).await?;
 
-        let claims = claims(&network);
-        let claim = encode(&Claim { network: name.clone() });
-        let guards =
-            [keys::network(name)].into_iter().chain(claims.iter().cloned()).map(Guard::Absent).collect();
-        let writes = [Write::Put(keys::network(name), encode(&network))]
-            .into_iter()
-            .chain(claims.iter().map(|key| Write::Put(key.clone(), claim.clone())))
-            .collect();
-        let conflicts = match store.commit(guards, writes).await? {
+        let conflicts = match put(store, &network).await? {
             TxnOutcome::Committed(_) => return Ok((network, true)),
             TxnOutcome::Conflict(conflicts) => conflicts,
         };
@@ -165,6 +170,38 @@ pub async fn create(
         }
     }
     Err(NetworkError::Contended(name.clone()))
+}
+
+/// Puts a network back that the store has lost while a node had endpoints of it, with its number and claims.
+///
+/// # Errors
+/// The store is away, or another network has taken one of the claims.
+pub async fn restore(store: &dyn Store, network: &Network) -> Result<(), NetworkError> {
+    let TxnOutcome::Conflict(conflicts) = put(store, network).await? else { return Ok(()) };
+    if conflicts.iter().any(|entry| entry.key == keys::network(&network.name)) {
+        return Ok(());
+    }
+    match conflicts.first() {
+        Some(entry) => Err(NetworkError::ClaimLost {
+            network: network.name.clone(),
+            claim: entry.key.clone(),
+            holder: decode::<Claim>(store, entry)?.network,
+        }),
+        None => Err(NetworkError::Contended(network.name.clone())),
+    }
+}
+
+/// Writes a network and its claims if none of them is there.
+async fn put(store: &dyn Store, network: &Network) -> Result<TxnOutcome, NetworkError> {
+    let key = keys::network(&network.name);
+    let claims = claims(network);
+    let claim = encode(&Claim { network: network.name.clone() });
+    let guards = [key.clone()].into_iter().chain(claims.iter().cloned()).map(Guard::Absent).collect();
+    let writes = [Write::Put(key, encode(network))]
+        .into_iter()
+        .chain(claims.into_iter().map(|key| Write::Put(key, claim.clone())))
+        .collect();
+    Ok(store.commit(guards, writes).await?)
 }
 
 /// The network of this name, if there is one.
@@ -216,14 +253,7 @@ pub async fn remove(store: &dyn Store, name: &NetworkName) -> Result<Network, Ne
         }
         // Endpoints are written under the guard that their network exists, so that none comes from here on.
         if let Err(in_use) = refuse_if_in_use(store, name).await {
-            let claim = encode(&Claim { network: name.clone() });
-            let guards =
-                [entry.key.clone()].into_iter().chain(claims.iter().cloned()).map(Guard::Absent).collect();
-            let writes = [Write::Put(entry.key, entry.value)]
-                .into_iter()
-                .chain(claims.into_iter().map(|key| Write::Put(key, claim.clone())))
-                .collect();
-            store.commit(guards, writes).await?;
+            put(store, &network).await?;
             return Err(in_use);
         }
         drop_leftovers(store, name).await?;

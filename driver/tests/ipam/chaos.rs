@@ -117,6 +117,65 @@ async fn no_address_twice_and_none_lost_whatever_goes_wrong() {
     }
 }
 
+/// An owner that does not hear whether its loan arrived does not give the address out itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loan_without_an_answer_stays_a_loan() {
+    let cluster = Cluster::embedded();
+    cluster.blue(&[subnet("10.5.0.0/29")]).await;
+    let pool = blue("10.5.0.0/29");
+    let (mut h1, h2) = (cluster.host("h1").await, cluster.host("h2").await);
+    let mut own = Vec::new();
+    for _ in 0..5 {
+        own.push(h1.request(&pool).await.unwrap());
+    }
+    for address in &own[2..] {
+        h1.release(&pool, *address).await;
+    }
+    h1.gate.silence_next();
+    let borrowed = h2.request(&pool).await.unwrap();
+    h1.gate.set_away(true);
+    for _ in 0..2 {
+        let error = h1.ask_for(&pool, &borrowed.to_string()).await.unwrap_err();
+        assert!(error.to_string().contains("cannot get more"), "{error}");
+        // The ledger knows as much.
+        h1.restart().await;
+    }
+    for _ in 0..2 {
+        assert_ne!(h1.request(&pool).await.unwrap(), borrowed);
+    }
+    h1.request(&pool).await.unwrap_err();
+}
+
+/// Nor does it before the loan can arrive no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_loan_and_the_owner_never_both_have_the_address() {
+    let cluster = Cluster::embedded();
+    cluster.blue(&[subnet("10.5.0.0/29")]).await;
+    let pool = blue("10.5.0.0/29");
+    let (h1, h2) = (cluster.host("h1").await, cluster.host("h2").await);
+    let mut own = Vec::new();
+    for _ in 0..5 {
+        own.push(h1.request(&pool).await.unwrap());
+    }
+    for address in &own[2..] {
+        h1.release(&pool, *address).await;
+    }
+    h1.gate.delay_next(Duration::from_millis(300));
+    let all_of_h1 = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let mut given = BTreeSet::new();
+        while let Ok(address) = h1.request(&pool).await {
+            given.insert(address);
+        }
+        given
+    };
+    let (borrowed, given) = tokio::join!(h2.request(&pool), all_of_h1);
+    assert!(given.len() >= 2, "{given:?}");
+    if let Ok(borrowed) = borrowed {
+        assert!(!given.contains(&borrowed), "{borrowed} twice");
+    }
+}
+
 /// Calls that are dropped half-way, as when Docker hangs up, lose nothing for good.
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_are_dropped_lose_nothing() {
@@ -129,6 +188,9 @@ async fn calls_that_are_dropped_lose_nothing() {
             let calls = (0..8).map(|_| host.request(&pool));
             let all = futures::future::join_all(calls);
             let _ = tokio::time::timeout(Duration::from_micros(micros * 100), all).await;
+            let releases = host.ipam.leases().into_iter().map(|(_, address, _)| host.release(&pool, address));
+            let all = futures::future::join_all(releases);
+            let _ = tokio::time::timeout(Duration::from_micros(micros * 20), all).await;
             // What Docker never heard of is collected.
             host.ipam.collect(u64::MAX, 1, &BTreeSet::new()).await.unwrap();
         }

@@ -20,30 +20,30 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-pub fn net(text: &str) -> IpNet {
+pub(crate) fn net(text: &str) -> IpNet {
     text.parse().unwrap()
 }
 
-pub fn ip(text: &str) -> IpAddr {
+pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-pub fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+pub(crate) fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().unwrap()
 }
 
 /// A subnet with its usual gateway.
-pub fn subnet(text: &str) -> Subnet {
+pub(crate) fn subnet(text: &str) -> Subnet {
     let subnet = Subnet::parse(text).unwrap();
     let gateway = subnet.default_gateway();
     subnet.with_gateway(gateway).unwrap()
 }
 
-pub fn pool_id(text: &str) -> PoolId {
+pub(crate) fn pool_id(text: &str) -> PoolId {
     text.parse().unwrap()
 }
 
-pub fn blue(prefix: &str) -> PoolId {
+pub(crate) fn blue(prefix: &str) -> PoolId {
     PoolId { scope: Scope::Network(name("blue")), prefix: net(prefix), range: None }
 }
 
@@ -53,34 +53,47 @@ enum Trouble {
     None,
     NotDone,
     DoneUnheard,
-    DoneLate,
+    DoneLate(Duration),
 }
 
 /// A store that can be cut off, or be troubled: transactions lost, their answers lost, or carried out late.
-pub struct Gate {
+pub(crate) struct Gate {
     inner: Arc<dyn Store>,
     away: AtomicBool,
     /// Of 1000 transactions so many have trouble.
     trouble: AtomicU32,
     seed: AtomicU64,
+    /// The next transaction's trouble.
+    next: Mutex<Option<Trouble>>,
 }
 
 impl Gate {
-    pub fn new(inner: Arc<dyn Store>) -> Arc<Gate> {
+    pub(crate) fn new(inner: Arc<dyn Store>) -> Arc<Gate> {
         Arc::new(Gate {
             inner,
             away: AtomicBool::new(false),
             trouble: AtomicU32::new(0),
             seed: AtomicU64::new(1),
+            next: Mutex::default(),
         })
     }
 
-    pub fn set_away(&self, away: bool) {
+    pub(crate) fn set_away(&self, away: bool) {
         self.away.store(away, Ordering::SeqCst);
     }
 
-    pub fn set_trouble(&self, per_mille: u32) {
+    pub(crate) fn set_trouble(&self, per_mille: u32) {
         self.trouble.store(per_mille, Ordering::SeqCst);
+    }
+
+    /// The next transaction is carried out after so long, and nobody hears of it.
+    pub(crate) fn delay_next(&self, delay: Duration) {
+        *self.next.lock().unwrap() = Some(Trouble::DoneLate(delay));
+    }
+
+    /// The next transaction is carried out, and nobody hears of it.
+    pub(crate) fn silence_next(&self) {
+        *self.next.lock().unwrap() = Some(Trouble::DoneUnheard);
     }
 
     fn error(&self) -> StoreError {
@@ -92,13 +105,17 @@ impl Gate {
     }
 
     fn roll(&self) -> Trouble {
+        if let Some(next) = self.next.lock().unwrap().take() {
+            return next;
+        }
         let mut x = self.seed.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst);
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         x ^= x >> 27;
         if x % 1000 >= u64::from(self.trouble.load(Ordering::SeqCst)) {
             return Trouble::None;
         }
-        [Trouble::NotDone, Trouble::DoneUnheard, Trouble::DoneLate][(x / 1000 % 3) as usize]
+        [Trouble::NotDone, Trouble::DoneUnheard, Trouble::DoneLate(Duration::from_millis(15))]
+            [(x / 1000 % 3) as usize]
     }
 }
 
@@ -127,10 +144,10 @@ impl Store for Gate {
                 self.inner.commit(guards, writes).await?;
                 Err(self.error())
             }
-            Trouble::DoneLate => {
+            Trouble::DoneLate(delay) => {
                 let inner = self.inner.clone();
                 tokio::spawn(async move {
-                    tokio::time::sleep(Duration::from_millis(15)).await;
+                    tokio::time::sleep(delay).await;
                     inner.commit(guards, writes).await
                 });
                 Err(self.error())
@@ -160,7 +177,7 @@ impl Store for Gate {
 }
 
 /// Networks as the store has them, and as it had them while it is away.
-pub struct StoreNetworks {
+pub(crate) struct StoreNetworks {
     store: Arc<dyn Store>,
     cache: Mutex<HashMap<NetworkName, Option<Arc<Network>>>>,
 }
@@ -189,7 +206,7 @@ impl Networks for StoreNetworks {
 }
 
 #[derive(Default)]
-pub struct Routes(pub Mutex<Vec<HostRoute>>);
+pub(crate) struct Routes(pub(crate) Mutex<Vec<HostRoute>>);
 
 #[async_trait]
 impl HostRoutes for Routes {
@@ -199,11 +216,11 @@ impl HostRoutes for Routes {
 }
 
 /// One node's agent, as far as addresses go.
-pub struct Host {
-    pub ipam: Arc<Ipam>,
-    pub gate: Arc<Gate>,
-    pub ledger: Ledger,
-    pub routes: Arc<Routes>,
+pub(crate) struct Host {
+    pub(crate) ipam: Arc<Ipam>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) ledger: Ledger,
+    pub(crate) routes: Arc<Routes>,
     node: NodeName,
     config: IpamConfig,
     networks: Arc<StoreNetworks>,
@@ -212,7 +229,7 @@ pub struct Host {
 
 impl Host {
     /// The agent is killed, and started again with the ledger as it is then.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.stop().await;
         self.ipam = Ipam::new(
             self.node.clone(),
@@ -227,25 +244,30 @@ impl Host {
     }
 
     /// The agent is killed: it answers nobody.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         self.running.abort();
         let _ = (&mut self.running).await;
+        // A process that dies takes its tasks and its queued writes with it.
+        while Arc::strong_count(&self.ipam) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.ledger.commit(vec![]).await.unwrap();
     }
 
-    pub async fn request(&self, pool: &PoolId) -> Result<IpAddr, IpamError> {
+    pub(crate) async fn request(&self, pool: &PoolId) -> Result<IpAddr, IpamError> {
         self.ipam.request_address(pool, None, Purpose::Endpoint).await.map(|net| net.addr())
     }
 
-    pub async fn ask_for(&self, pool: &PoolId, address: &str) -> Result<IpAddr, IpamError> {
+    pub(crate) async fn ask_for(&self, pool: &PoolId, address: &str) -> Result<IpAddr, IpamError> {
         self.ipam.request_address(pool, Some(ip(address)), Purpose::Endpoint).await.map(|net| net.addr())
     }
 
-    pub async fn release(&self, pool: &PoolId, address: IpAddr) {
+    pub(crate) async fn release(&self, pool: &PoolId, address: IpAddr) {
         self.ipam.release_address(pool, address).await.unwrap();
     }
 
     /// By node, how many of blue's blocks it owns.
-    pub async fn blocks(&self) -> BTreeMap<NodeName, usize> {
+    pub(crate) async fn blocks(&self) -> BTreeMap<NodeName, usize> {
         let mut blocks = BTreeMap::new();
         for usage in self.ipam.usage(&name("blue")).await.unwrap() {
             for block in usage.blocks {
@@ -256,7 +278,7 @@ impl Host {
     }
 
     /// How many addresses of blue's are lent by the store's account.
-    pub async fn lent(&self) -> u64 {
+    pub(crate) async fn lent(&self) -> u64 {
         let usage = self.ipam.usage(&name("blue")).await.unwrap();
         usage.iter().flat_map(|usage| &usage.blocks).flat_map(|block| block.lent.values()).sum()
     }
@@ -268,21 +290,21 @@ impl Drop for Host {
     }
 }
 
-pub struct Cluster {
-    pub store: Arc<dyn Store>,
+pub(crate) struct Cluster {
+    pub(crate) store: Arc<dyn Store>,
     dir: TempDir,
     _server: Option<Server>,
 }
 
 impl Cluster {
-    pub fn embedded() -> Cluster {
+    pub(crate) fn embedded() -> Cluster {
         let dir = tempfile::tempdir().unwrap();
         let store = Embedded::open(&dir.path().join("store.redb")).unwrap();
         Cluster { store, dir, _server: None }
     }
 
     /// Over a real etcd; `None`, with a reason printed, where there is no etcd.
-    pub async fn etcd() -> Option<Cluster> {
+    pub(crate) async fn etcd() -> Option<Cluster> {
         let dir = tempfile::tempdir().unwrap();
         let server = match Server::start(dir.path()) {
             Ok(server) => server,
@@ -304,12 +326,12 @@ impl Cluster {
         panic!("etcd started and does not answer");
     }
 
-    pub async fn host(&self, node: &str) -> Host {
+    pub(crate) async fn host(&self, node: &str) -> Host {
         self.host_with(node, Duration::from_secs(2)).await
     }
 
     /// The installation of `host` under another name.
-    pub fn renamed(&self, mut host: Host, node: &str) -> Host {
+    pub(crate) fn renamed(&self, mut host: Host, node: &str) -> Host {
         host.node = name(node);
         host.ipam = Ipam::new(
             host.node.clone(),
@@ -324,7 +346,7 @@ impl Cluster {
         host
     }
 
-    pub async fn host_with(&self, node: &str, answer_deadline: Duration) -> Host {
+    pub(crate) async fn host_with(&self, node: &str, answer_deadline: Duration) -> Host {
         let gate = Gate::new(self.store.clone());
         let ledger = Ledger::open(&self.dir.path().join(format!("{node}.redb"))).unwrap();
         let networks = Arc::new(StoreNetworks { store: gate.clone(), cache: Mutex::default() });
@@ -344,7 +366,7 @@ impl Cluster {
     }
 
     /// Makes the network blue.
-    pub async fn blue(&self, subnets: &[Subnet]) {
+    pub(crate) async fn blue(&self, subnets: &[Subnet]) {
         let spec = NetworkSpec { subnets: subnets.to_vec(), ..NetworkSpec::default() };
         let origin = Origin { node: name("h1"), at: 0 };
         let network =
@@ -389,20 +411,20 @@ impl Drop for Server {
 
 /// Which node has which address, as the test was told. It fails as soon as one is told twice.
 #[derive(Default)]
-pub struct Told(Mutex<HashMap<IpAddr, String>>);
+pub(crate) struct Told(Mutex<HashMap<IpAddr, String>>);
 
 impl Told {
-    pub fn given(&self, address: IpAddr, to: &str) {
+    pub(crate) fn given(&self, address: IpAddr, to: &str) {
         if let Some(other) = self.0.lock().unwrap().insert(address, to.to_owned()) {
             panic!("{address} was given to {to} while {other} had it");
         }
     }
 
-    pub fn released(&self, address: IpAddr) {
+    pub(crate) fn released(&self, address: IpAddr) {
         self.0.lock().unwrap().remove(&address).unwrap();
     }
 
-    pub fn all(&self) -> Vec<(IpAddr, String)> {
+    pub(crate) fn all(&self) -> Vec<(IpAddr, String)> {
         self.0.lock().unwrap().iter().map(|(address, to)| (*address, to.clone())).collect()
     }
 }

@@ -57,7 +57,7 @@ impl Relay {
                     if *watched.borrow() == Mode::Cut {
                         return;
                     }
-                    let mut relaying = async {
+                    let relaying = async {
                         let mut far = TcpStream::connect(to).await?;
                         copy_bidirectional(&mut near, &mut far).await
                     };
@@ -298,9 +298,9 @@ async fn tls_with_client_certificates() {
     assert_eq!(changed(&changes(&mut mirror).await), ["/k/1"]);
 
     for (ca, identity, remedy) in [
-        ("stranger.crt", Some("client"), "etcd-ca-file"),
-        ("ca.crt", None, "etcd-cert-file"),
-        ("ca.crt", Some("intruder"), "etcd-cert-file"),
+        ("stranger.crt", Some("client"), "etcd-ca"),
+        ("ca.crt", None, "etcd-cert"),
+        ("ca.crt", Some("intruder"), "etcd-cert"),
     ] {
         let store = with(ca, identity);
         for _ in 0..3 {
@@ -340,9 +340,9 @@ fn unusable_settings_are_told_at_once() {
     let cases = [
         (EtcdConfig::new([""; 0]), vec!["no endpoint"]),
         (EtcdConfig::new(["ftp://x"]), vec!["ftp://x", "https://HOST:PORT"]),
-        (EtcdConfig::new(["https://127.0.0.1:1"]), vec!["needs TLS", "etcd-ca-file"]),
-        (EtcdConfig { tls: ca(&missing), ..base.clone() }, vec!["etcd-ca-file", "missing", "No such file"]),
-        (EtcdConfig { tls: ca(&empty), ..base.clone() }, vec!["etcd-ca-file", "empty", "PEM"]),
+        (EtcdConfig::new(["https://127.0.0.1:1"]), vec!["needs TLS", "etcd-ca"]),
+        (EtcdConfig { tls: ca(&missing), ..base.clone() }, vec!["etcd-ca", "missing", "No such file"]),
+        (EtcdConfig { tls: ca(&empty), ..base.clone() }, vec!["etcd-ca", "empty", "PEM"]),
         (
             EtcdConfig { tls: ca(&empty), ..EtcdConfig::new(["http://h:1"]) },
             vec!["http://h:1", "without TLS"],

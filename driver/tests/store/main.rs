@@ -4,7 +4,7 @@
 //! `SLUICE_REQUIRE_LIVE=1`.
 
 #![cfg(feature = "agent")]
-#![expect(clippy::unwrap_used, missing_docs, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod embedded;
 mod etcd;

@@ -55,7 +55,7 @@ impl Default for Config {
             handshake_timeout: Duration::from_secs(5),
             echo_interval: Duration::from_secs(5),
             silence_limit: Duration::from_secs(30),
-            multipart_limit: 1 << 30,
+            multipart_limit: 256 << 20,
         }
     }
 }

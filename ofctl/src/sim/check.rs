@@ -184,7 +184,8 @@ fn check_action(action: &Action, known: &mut Key) -> Result<(), Refusal> {
             tagged(dst.field, known)?;
             holds(dst.field, (*value).into(), super::key::ones(dst.n_bits), false)?;
             if dst.field == Field::VlanTci {
-                known.set_bits(*dst, (*value).into());
+                // As Open vSwitch has it: the bits that are not loaded count as zero here.
+                known.set(dst.field, u128::from(*value) << dst.start);
             }
             Ok(())
         }

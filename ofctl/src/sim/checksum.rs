@@ -78,7 +78,7 @@ pub fn verify_checksums(frame: &[u8]) -> Result<(), ChecksumError> {
     let (layout, key) = Layout::parse(frame);
     let check = |header, found: u16, wanted: u16| {
         // Both forms of zero are the same number in one's complement.
-        if found == wanted || (found % 0xffff == 0 && wanted % 0xffff == 0) {
+        if found == wanted || (found.is_multiple_of(0xffff) && wanted.is_multiple_of(0xffff)) {
             return Ok(());
         }
         Err(ChecksumError { header, found: found.into(), wanted: wanted.into() })

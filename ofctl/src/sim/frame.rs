@@ -209,7 +209,7 @@ impl Frame {
     /// source link-layer option, unless the source is unspecified (then it is an address probe, RFC 4862 §5.4).
     pub fn neighbour_solicitation(src_mac: MacAddr, src: Ipv6Addr, target: Ipv6Addr) -> Self {
         let [.., a, b, c] = target.octets();
-        let group = Ipv6Addr::from_octets([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c]);
+        let group = Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c]);
         let option = (!src.is_unspecified()).then_some((1, src_mac));
         Frame::discovery(src_mac, MacAddr([0x33, 0x33, 0xff, a, b, c]), (src, group), 135, 0, target, option)
     }

@@ -2,7 +2,7 @@
 //! how it is changed, and not how the flows are written.
 //!
 //! It does what Open vSwitch does, down to its limits and to what it leaves out, and is compared with
-//! `ovs-appctl ofproto/trace` by `tests/sim_live.rs`. A flow that a switch would refuse is refused when it is
+//! `ovs-appctl ofproto/trace` by `tests/sim_live`. A flow that a switch would refuse is refused when it is
 //! added; an action that is not simulated is an error in the verdict, never passed over.
 //!
 //! Simulated: priorities over all fields that this crate knows, goto, metadata, the action set, resubmit, register

@@ -1,5 +1,7 @@
 //! One packet's way through the tables of a switch.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use super::key::{PORT_UNSET, port_from_16};
 use super::packet::{Packet, Tunnel};
 use super::switch::{FragmentMode, Port, Switch, TunnelPort};
@@ -13,6 +15,8 @@ pub const MAX_DEPTH: usize = 64;
 pub const MAX_RESUBMITS: usize = MAX_DEPTH * MAX_DEPTH;
 /// Bytes on the stack, as in Open vSwitch.
 const MAX_STACK: usize = 65536;
+
+const UNSPECIFIED: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Whether a list of actions goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,7 +175,7 @@ impl<'a> Pipeline<'a> {
     fn action(&mut self, action: &Action) -> Result<List, RunError> {
         match action {
             Action::Output(port) => self.output(*port)?,
-            Action::Controller { max_len } => self.to_controller(PacketInReason::Action, *max_len),
+            Action::Controller { max_len } => self.punt(PacketInReason::Action, *max_len),
             Action::OutputReg(part) => match u16::try_from(self.packet.key.bits(*part)) {
                 Ok(port) => self.output(port_from_16(port))?,
                 Err(_) => self.note("the port number is out of range"),
@@ -238,7 +242,7 @@ impl<'a> Pipeline<'a> {
         match self.packet.key.value(Field::IpTtl) {
             0 | 1 => {
                 self.note("the TTL runs out");
-                self.to_controller(PacketInReason::InvalidTtl, u16::MAX);
+                self.punt(PacketInReason::InvalidTtl, u16::MAX);
                 List::Ends
             }
             ttl => {
@@ -248,7 +252,7 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    fn to_controller(&mut self, reason: PacketInReason, max_len: u16) {
+    fn punt(&mut self, reason: PacketInReason, max_len: u16) {
         self.packet.commit();
         let frame = self.packet.frame().to_vec();
         self.to_controller.push(ToController { reason, max_len, table: self.table, frame });
@@ -258,7 +262,7 @@ impl<'a> Pipeline<'a> {
         let in_port = self.packet.in_port();
         match port {
             OfPort::IN_PORT => self.emit(in_port),
-            OfPort::CONTROLLER => self.to_controller(PacketInReason::Action, u16::MAX),
+            OfPort::CONTROLLER => self.punt(PacketInReason::Action, u16::MAX),
             OfPort::ALL | OfPort::FLOOD if !self.switch.ports.is_empty() => {
                 let others = self.switch.ports.keys().filter(|&&port| port != in_port);
                 for port in others.copied().collect::<Vec<_>>() {
@@ -284,30 +288,24 @@ impl<'a> Pipeline<'a> {
             None if self.switch.ports.is_empty() => current.filter(|_| current != self.received),
             None => return self.note(format!("port {port} does not exist")),
             Some(Port::Plain) => None,
-            Some(Port::Tunnel(options)) => match self.encapsulate(current, options) {
-                Ok(tunnel) => Some(tunnel),
-                Err(why) => return self.note(why),
-            },
+            Some(Port::Tunnel(options)) => {
+                let tunnel = encapsulated(current, options);
+                let own = self.received.map_or(UNSPECIFIED, |received| received.dst);
+                if tunnel.dst == own {
+                    // Open vSwitch leaves the port's options in the packet's tunnel fields when it finds this.
+                    self.packet.key.set_tunnel(tunnel);
+                    return self.note("the tunnel leads to our own address, or nowhere");
+                }
+                if tunnel.dst.is_unspecified() {
+                    return self.note("the tunnel leads nowhere");
+                }
+                Some(tunnel)
+            }
         };
         self.packet.commit();
         self.record(Event::Output(port, tunnel));
         let frame = self.packet.frame().to_vec();
         self.outputs.push(Output { port, tunnel, frame });
-    }
-
-    fn encapsulate(&self, current: Option<Tunnel>, port: &TunnelPort) -> Result<Tunnel, &'static str> {
-        let unspecified = std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
-        let current = current.unwrap_or(Tunnel { id: 0, src: unspecified, dst: unspecified });
-        let dst = port.remote.unwrap_or(current.dst);
-        // A packet that came to us out of a tunnel must not be sent to us again.
-        if self.received.is_some_and(|received| !received.dst.is_unspecified() && received.dst == dst) {
-            return Err("the tunnel leads to our own address");
-        }
-        if dst.is_unspecified() {
-            return Err("the tunnel has no destination");
-        }
-        let src = port.local.unwrap_or(current.src);
-        Ok(Tunnel { id: port.key.unwrap_or(current.id), src, dst })
     }
 
     fn group(&mut self, id: GroupId) -> Result<List, RunError> {
@@ -367,6 +365,16 @@ impl<'a> Pipeline<'a> {
             left -= u64::from(weight);
         }
         None
+    }
+}
+
+/// The outer header of a packet that leaves by this tunnel port.
+fn encapsulated(current: Option<Tunnel>, port: &TunnelPort) -> Tunnel {
+    let current = current.unwrap_or(Tunnel { id: 0, src: UNSPECIFIED, dst: UNSPECIFIED });
+    Tunnel {
+        id: port.key.unwrap_or(current.id),
+        src: port.local.unwrap_or(current.src),
+        dst: port.remote.unwrap_or(current.dst),
     }
 }
 

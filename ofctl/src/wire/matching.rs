@@ -144,11 +144,9 @@ impl Match {
         self.unknown.as_deref().unwrap_or_default()
     }
 
-    /// Adds OXM entries that the field table does not know.
-    pub(crate) fn push_unknown(&mut self, entry: &[u8]) {
-        let mut all = self.unknown.take().map(Vec::from).unwrap_or_default();
-        all.extend_from_slice(entry);
-        self.unknown = Some(all.into_boxed_slice());
+    /// Sets the OXM entries that the field table does not know.
+    pub(crate) fn set_unknown(&mut self, entries: Vec<u8>) {
+        self.unknown = (!entries.is_empty()).then(|| entries.into_boxed_slice());
     }
 }
 

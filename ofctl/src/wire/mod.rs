@@ -3,6 +3,16 @@
 //! The contract of the whole layer: decoding takes any bytes and answers with a value or an error; it does not
 //! panic, does not loop for ever, and does not allocate more than a small multiple of what it was given. Bytes
 //! left over are an error. Encoding appends to a buffer that the caller keeps, and allocates nothing else.
+//!
+//! ```
+//! use ofctl::wire::{FlowMod, FlowModCommand, Message, TableId, Xid};
+//!
+//! let delete_all = FlowMod::new(FlowModCommand::Delete, TableId::ALL);
+//! let mut bytes = Vec::new();
+//! delete_all.encode_message(Xid(1), &mut bytes)?;
+//! assert_eq!(Message::decode(&bytes)?, (Xid(1), Message::FlowMod(delete_all)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod action;
 mod action_codec;

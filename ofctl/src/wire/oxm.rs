@@ -11,19 +11,34 @@ const MATCH_TYPE_OXM: u16 = 1;
 
 /// Appends a field's header for a payload of `length` bytes, experimenter not counted.
 #[inline]
-pub(crate) fn put_header(header: Header, has_mask: bool, length: usize, out: &mut Vec<u8>) {
-    out.put_u16(header.class.number());
-    out.put_u8(header.number << 1 | u8::from(has_mask));
-    match header.class.experimenter() {
-        None => out.put_u8(length as u8),
-        Some(experimenter) => {
-            out.put_u8(length as u8 + 4);
-            out.put_u32(experimenter);
-        }
+pub(crate) fn put_header(header: &Header, has_mask: bool, length: usize, out: &mut Vec<u8>) {
+    let experimenter = header.class.experimenter();
+    let length = length as u32 + if experimenter.is_some() { 4 } else { 0 };
+    out.put_u32(
+        u32::from(header.class.number()) << 16
+            | u32::from(header.number) << 9
+            | u32::from(has_mask) << 8
+            | length,
+    );
+    if let Some(experimenter) = experimenter {
+        out.put_u32(experimenter);
+    }
+}
+
+/// Appends the low bytes of a value; the usual lengths without a loop.
+#[inline]
+fn put_value(value: FieldValue, length: usize, out: &mut Vec<u8>) {
+    match length {
+        1 => out.put_u8(value.to_u64() as u8),
+        2 => out.put_u16(value.to_u64() as u16),
+        4 => out.put_u32(value.to_u64() as u32),
+        8 => out.put_u64(value.to_u64()),
+        _ => out.put(value.low_bytes(length)),
     }
 }
 
 /// Bytes that a value takes on the wire. Tunnel options have no fixed length; a switch takes the shortest one.
+#[inline]
 pub(crate) fn value_length(field: Field, value: FieldValue, mask: Option<FieldValue>) -> usize {
     let fixed = usize::from(field.spec().wire_bytes);
     if fixed <= FieldValue::MAX_BYTES {
@@ -35,16 +50,19 @@ pub(crate) fn value_length(field: Field, value: FieldValue, mask: Option<FieldVa
 
 #[inline]
 fn put_entry(entry: &FieldMatch, out: &mut Vec<u8>) {
-    let header = entry.field.spec().oxm;
-    if entry.is_exact() {
-        let length = value_length(entry.field, entry.value, None);
-        put_header(header, false, length, out);
-        out.put(entry.value.low_bytes(length));
-    } else {
-        let length = value_length(entry.field, entry.value, Some(entry.mask));
-        put_header(header, true, 2 * length, out);
-        out.put(entry.value.low_bytes(length));
-        out.put(entry.mask.low_bytes(length));
+    let header = &entry.field.spec().oxm;
+    let mask = (!entry.is_exact()).then_some(entry.mask);
+    let length = value_length(entry.field, entry.value, mask);
+    match mask {
+        None => {
+            put_header(header, false, length, out);
+            put_value(entry.value, length, out);
+        }
+        Some(mask) => {
+            put_header(header, true, 2 * length, out);
+            put_value(entry.value, length, out);
+            put_value(mask, length, out);
+        }
     }
 }
 
@@ -83,7 +101,7 @@ pub(crate) fn take_action_header(input: &mut Reader<'_>) -> Result<Option<Field>
 /// Appends a field's header as Nicira actions name it.
 pub(crate) fn put_action_header(field: Field, out: &mut Vec<u8>) {
     let spec = field.spec();
-    put_header(spec.nxm, false, usize::from(spec.wire_bytes), out);
+    put_header(&spec.nxm, false, usize::from(spec.wire_bytes), out);
 }
 
 /// The field and value of one entry without a mask; `None` if it is not one that is known.
@@ -101,8 +119,8 @@ pub(crate) fn take_exact(input: &mut Reader<'_>) -> Result<Option<(Field, FieldV
 /// Appends one entry without a mask, as set-field actions hold it.
 pub(crate) fn put_exact(field: Field, value: FieldValue, out: &mut Vec<u8>) {
     let length = value_length(field, value, None);
-    put_header(field.spec().oxm, false, length, out);
-    out.put(value.low_bytes(length));
+    put_header(&field.spec().oxm, false, length, out);
+    put_value(value, length, out);
 }
 
 fn length_fits(field: Field, length: usize) -> bool {
@@ -137,14 +155,16 @@ impl Match {
         let mut entries = input.sub("match", entries)?;
         input.skip(length.next_multiple_of(8) - length)?;
         let mut result = Match::with_capacity(entries.peek().len() / 6);
+        let mut unknown = Vec::new();
         while !entries.is_empty() {
-            take_entry(&mut entries, &mut result)?;
+            take_entry(&mut entries, &mut result, &mut unknown)?;
         }
+        result.set_unknown(unknown);
         Ok(result)
     }
 }
 
-fn take_entry(input: &mut Reader<'_>, result: &mut Match) -> Result<(), DecodeError> {
+fn take_entry(input: &mut Reader<'_>, result: &mut Match, unknown: &mut Vec<u8>) -> Result<(), DecodeError> {
     let whole = input.peek();
     let header = take_header(input)?;
     let payload = input.take(header.length)?;
@@ -183,7 +203,7 @@ fn take_entry(input: &mut Reader<'_>, result: &mut Match) -> Result<(), DecodeEr
         }
         (None, _) => {
             let used = whole.len() - input.peek().len();
-            result.push_unknown(&whole[..used]);
+            unknown.extend_from_slice(&whole[..used]);
         }
     }
     Ok(())

@@ -43,7 +43,7 @@ impl FieldValue {
 
     /// All bits as an IPv6 address.
     pub fn to_ipv6(self) -> Ipv6Addr {
-        Ipv6Addr::from_octets(self.0)
+        Ipv6Addr::from(self.0)
     }
 
     /// The low `n` bytes, in network order; `n` is at most 16.

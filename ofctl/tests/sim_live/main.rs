@@ -3,6 +3,8 @@
 //!
 //! `SLUICE_SIM_SEED` and `SLUICE_SIM_ROUNDS` choose other or more flow sets.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod generate;
 mod ovs;
 
@@ -139,6 +141,14 @@ struct Judge {
     frames: usize,
     /// Pairs whose frames are not compared.
     skipped: usize,
+    /// Packets that Open vSwitch itself did not survive.
+    crashes: usize,
+}
+
+#[derive(PartialEq, Eq)]
+enum Judgement {
+    Agreed,
+    Crashed,
 }
 
 impl Judge {
@@ -148,13 +158,16 @@ impl Judge {
         in_port: u32,
         tunnel: Option<Tunnel>,
         frame: &[u8],
-    ) -> Result<(), String> {
+    ) -> Result<Judgement, String> {
         let verdict = switch.run(OfPort(in_port), tunnel, frame);
         let mut flow = format!("in_port={in_port}");
         if let Some(Tunnel { id, src, dst }) = tunnel {
             flow += &format!(",tun_id={id:#x},tun_src={src},tun_dst={dst}");
         }
-        let trace = self.ovs.appctl("ofproto/trace", &["br0", &flow, &ovs::hex(frame)]);
+        let Some(trace) = self.ovs.try_appctl("ofproto/trace", &["br0", &flow, &ovs::hex(frame)]) else {
+            self.crashes += 1;
+            return Ok(Judgement::Crashed);
+        };
         let fail = |what: String| format!("{what}\n{flow} {}\n{verdict}\n----\n{trace}", ovs::hex(frame));
         let (theirs, their_controller): (Vec<_>, Vec<_>) = traced_effects(&trace, &self.ports)
             .into_iter()
@@ -188,7 +201,7 @@ impl Judge {
                 self.compare_frames(&verdict, in_port, frame).map_err(fail)?;
             }
         }
-        Ok(())
+        Ok(Judgement::Agreed)
     }
 
     /// Sends the frame through the datapath, and compares what comes out byte by byte.
@@ -215,7 +228,7 @@ fn random_packets_fare_as_in_open_vswitch() {
     let Some(ovs) = live() else { return };
     let (seed, rounds) = (setting("SLUICE_SIM_SEED", 1), setting("SLUICE_SIM_ROUNDS", 30));
     let ports = ovs.datapath_ports();
-    let mut judge = Judge { ovs, ports, pairs: 0, outputs: 0, frames: 0, skipped: 0 };
+    let mut judge = Judge { ovs, ports, pairs: 0, outputs: 0, frames: 0, skipped: 0, crashes: 0 };
     let mut differences = Vec::new();
     for round in 0..rounds {
         let mut random = Random(seed << 32 | round);
@@ -236,20 +249,31 @@ fn random_packets_fare_as_in_open_vswitch() {
                 true => (TUNNEL_PORT, Some(generate::tunnel(&mut random))),
                 false => (random.below(PORTS as usize) as u32 + 1, None),
             };
-            if let Err(difference) = judge.compare(&switch, port, tunnel, &frame) {
-                differences.push(format!("seed {seed} round {round} packet {packet}: {difference}"));
+            match judge.compare(&switch, port, tunnel, &frame) {
+                Ok(Judgement::Agreed) => {}
+                Ok(Judgement::Crashed) => {
+                    eprintln!("seed {seed} round {round} packet {packet}: Open vSwitch crashed");
+                    judge.ovs = Ovs::start();
+                    break;
+                }
+                Err(difference) => {
+                    differences.push(format!("seed {seed} round {round} packet {packet}: {difference}"));
+                }
             }
         }
     }
-    let Judge { pairs, outputs, frames, skipped, .. } = judge;
-    eprintln!("{pairs} pairs agree, with {outputs} outputs and {frames} frames compared byte by byte; \
-         frames of {skipped} pairs not compared");
+    let Judge { pairs, outputs, frames, skipped, crashes, .. } = judge;
+    eprintln!(
+        "{pairs} pairs agree, with {outputs} outputs and {frames} frames compared byte by byte; \
+         frames of {skipped} pairs not compared"
+    );
     let first: String = differences
         .iter()
         .take(setting("SLUICE_SIM_SHOW", 3) as usize)
         .map(|text| format!("\n======== {text}"))
         .collect();
     assert!(differences.is_empty(), "{} pairs differ; the first:{first}", differences.len());
+    assert!(crashes * 200 <= pairs, "Open vSwitch crashed {crashes} times: too little was compared");
     // A comparison of drops alone would show nothing.
     assert!(outputs > pairs / 4, "only {outputs} outputs in {pairs} pairs");
 }

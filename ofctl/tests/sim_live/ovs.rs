@@ -151,14 +151,26 @@ impl Ovs {
 
     /// A command of ovs-appctl(8).
     pub(crate) fn appctl(&self, method: &str, parameters: &[&str]) -> String {
+        self.try_appctl(method, parameters)
+            .unwrap_or_else(|| panic!("ovs-vswitchd died of {method} {parameters:?}\n{}", self.log()))
+    }
+
+    /// The same; `None` if ovs-vswitchd dies of it.
+    pub(crate) fn try_appctl(&self, method: &str, parameters: &[&str]) -> Option<String> {
         let mut stream = UnixStream::connect(self.path("vswitchd.ctl")).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let request = serde_json::json!({"id": 0, "method": method, "params": parameters});
         stream.write_all(request.to_string().as_bytes()).unwrap();
         let mut answers = serde_json::Deserializer::from_reader(stream).into_iter::<serde_json::Value>();
-        let answer = answers.next().unwrap().unwrap();
+        let answer = answers.next()?.unwrap();
         assert!(answer["error"].is_null(), "{method} {parameters:?}: {}", answer["error"]);
-        answer["result"].as_str().unwrap().to_owned()
+        Some(answer["result"].as_str().unwrap().to_owned())
+    }
+
+    /// The end of what ovs-vswitchd said.
+    fn log(&self) -> String {
+        let log = std::fs::read_to_string(self.path("ovs-vswitchd.log")).unwrap_or_default();
+        log.lines().rev().take(5).map(|line| format!("{line}\n")).collect()
     }
 
     /// OpenFlow port by datapath port.

@@ -12,18 +12,16 @@ use crate::api::http::{self, Listener, Method, Request, Response, StatusCode};
 /// The longest body of a request: a network with many subnets has a few kilobytes.
 const LONGEST_BODY: usize = 256 * 1024;
 
-/// Answers the operator's requests on this socket until told to stop; requests in flight have `grace` to end then.
-pub async fn serve(
-    listener: Listener,
-    backend: Arc<dyn Backend>,
-    shutdown: impl Future<Output = ()>,
-    grace: Duration,
-) {
+/// How long requests in flight may take to end at shutdown.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Answers the operator's requests on this socket until told to stop.
+pub async fn serve(listener: Listener, backend: Arc<dyn Backend>, shutdown: impl Future<Output = ()>) {
     let handler = move |request| {
         let backend = Arc::clone(&backend);
         async move { answer(&*backend, request).await }
     };
-    if http::serve(listener, handler, shutdown, grace).await == http::Ended::Abandoned {
+    if http::serve(listener, handler, shutdown, GRACE).await == http::Ended::Abandoned {
         tracing::warn!("an operator's request was still running at shutdown");
     }
 }

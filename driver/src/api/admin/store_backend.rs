@@ -154,6 +154,7 @@ impl From<NetworkError> for AdminError {
             NetworkError::Damaged { .. } => ErrorKind::Internal,
             NetworkError::Disagreement(_)
             | NetworkError::SegmentTaken { .. }
+            | NetworkError::ClaimLost { .. }
             | NetworkError::NoFreeId(_)
             | NetworkError::InUse { .. } => ErrorKind::Conflict,
         };

@@ -238,6 +238,11 @@ impl Ipam {
             }
             todo.extend(by_block.into_iter().map(|(block, addresses)| (*subnet, block, addresses)));
         }
+        if !todo.is_empty() {
+            // A release whose caller went away may still be in the ledger's queue. Given back before it is erased, an
+            // address would be leased twice after a crash.
+            self.ledger.commit(Vec::new()).await?;
+        }
         for (subnet, prefix, addresses) in todo {
             let key = keys::block(&shared.network, prefix);
             let mut entry = self.store.get(&key).await?;

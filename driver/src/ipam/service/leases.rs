@@ -17,6 +17,30 @@ enum Then {
     Free,
 }
 
+/// A release under way. Its end must be noted even when the caller goes away while the ledger writes.
+struct Releasing<'a> {
+    ipam: &'a Ipam,
+    space: &'a Space,
+    subnet: IpNet,
+    address: IpAddr,
+    /// Whether the ledger has erased the lease; none: the caller went away first, and it will.
+    ended: Option<bool>,
+}
+
+impl Drop for Releasing<'_> {
+    fn drop(&mut self) {
+        self.space.with_pool(&self.ipam.node, self.subnet, |pool| match self.ended {
+            Some(false) => pool.cancel_release(self.address),
+            Some(true) | None => pool.finish_release(self.address),
+        });
+        if self.ended.is_none()
+            && let Some(shared) = &self.space.shared
+        {
+            shared.mark_untidy();
+        }
+    }
+}
+
 impl Ipam {
     /// Docker has no more use for an address. Idempotent. An endpoint that is still bound keeps it.
     ///
@@ -181,21 +205,16 @@ impl Ipam {
                 }
             }
         };
+        let mut releasing = freed.then(|| Releasing { ipam: self, space, subnet, address, ended: None });
         let result = recorded.await;
-        if freed {
-            let borrowed = space.with_pool(&self.node, subnet, |pool| match &result {
-                Ok(()) => {
-                    pool.finish_release(address);
-                    pool.returning().contains(&address)
-                }
-                Err(_) => {
-                    pool.cancel_release(address);
-                    false
-                }
-            });
-            if borrowed {
-                self.hand_back(space).await;
-            }
+        if let Some(releasing) = &mut releasing {
+            releasing.ended = Some(result.is_ok());
+        }
+        drop(releasing);
+        let borrowed =
+            space.with_pool(&self.node, subnet, |pool| freed && pool.returning().contains(&address));
+        if borrowed {
+            self.hand_back(space).await;
         }
         Ok(result?)
     }

@@ -17,7 +17,7 @@ use super::EtcdConfig;
 use super::fault::Fault;
 
 /// How often a mirror asks whether its connection and the member behind it still answer.
-pub(super) const PROBE_INTERVAL: Duration = Duration::from_secs(3);
+pub(super) const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A page of [`PAGE`](super::PAGE) values, or a watch's catching up, may be larger than gRPC's default of 4 MB.
 const LARGEST_MESSAGE: usize = 1 << 30;
@@ -126,7 +126,7 @@ impl Connections {
                 }
             };
             if tls && self.config.tls.is_none() {
-                return unusable(format!("{endpoint} needs TLS"), "set etcd-ca-file");
+                return unusable(format!("{endpoint} needs TLS"), "set etcd-ca");
             }
             if !tls && self.config.tls.is_some() {
                 let reason = format!("{endpoint} is without TLS, but TLS files are set");
@@ -141,11 +141,11 @@ impl Connections {
         let mut options =
             ConnectOptions::new().with_require_leader(true).with_connect_timeout(self.config.call_timeout);
         if let Some(tls) = &self.config.tls {
-            let ca = pem(&tls.ca_file, "CERTIFICATE", "etcd-ca-file")?;
+            let ca = pem(&tls.ca_file, "CERTIFICATE", "etcd-ca")?;
             let mut tls_options = TlsOptions::new().ca_certificate(Certificate::from_pem(ca));
             if let Some((cert, key)) = &tls.identity {
-                let cert = pem(cert, "CERTIFICATE", "etcd-cert-file")?;
-                let key = pem(key, "PRIVATE KEY", "etcd-key-file")?;
+                let cert = pem(cert, "CERTIFICATE", "etcd-cert")?;
+                let key = pem(key, "PRIVATE KEY", "etcd-key")?;
                 tls_options = tls_options.identity(Identity::from_pem(cert, key));
             }
             options = options.with_tls(tls_options);

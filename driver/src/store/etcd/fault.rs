@@ -8,8 +8,9 @@ use etcd_client::Error;
 use super::StoreError;
 
 const CHECK_CA: &str =
-    "etcd-ca-file, and that the endpoint's host is one of the names or addresses in etcd's certificate";
-const CHECK_IDENTITY: &str = "etcd-cert-file and etcd-key-file, and that the authority which signed them is in etcd's --trusted-ca-file";
+    "etcd-ca, and that the endpoint's host is one of the names or addresses in etcd's certificate";
+const CHECK_IDENTITY: &str =
+    "etcd-cert and etcd-key, and that the authority which signed them is in etcd's --trusted-ca-file";
 const CHECK_SCHEME: &str = "whether the endpoint is https:// or http://";
 const CHECK_PASSWORD: &str = "etcd-user and etcd-password-file";
 const CHECK_NO_USER: &str = "etcd-user: this etcd has no authentication enabled, so either leave the user away or \

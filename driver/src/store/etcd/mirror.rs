@@ -36,6 +36,8 @@ struct Mirror {
     /// What `Offline` was told with, until the store is back.
     offline: Option<Fault>,
     pause: Duration,
+    /// The watch has answered since the last connection was made.
+    established: bool,
 }
 
 /// Why a session with one connection ended.
@@ -60,7 +62,8 @@ impl From<Error> for End {
 /// Runs until the receiver is dropped.
 pub(super) async fn follow(store: Arc<Etcd>, prefix: String, events: mpsc::Sender<MirrorEvent>) {
     let reader = events.clone();
-    let mirror = Mirror { store, prefix, events, seen: None, offline: None, pause: FIRST_PAUSE };
+    let mirror =
+        Mirror { store, prefix, events, seen: None, offline: None, pause: FIRST_PAUSE, established: false };
     tokio::select! {
         () = reader.closed() => {}
         () = mirror.run() => {}
@@ -86,6 +89,12 @@ impl Mirror {
                     }
                 },
             };
+            // The end of a connection is not yet the end of the store: another member may be there, or a renewed
+            // token may do.
+            if std::mem::take(&mut self.established) {
+                tracing::debug!(prefix = self.prefix, ?fault, "a watch ended");
+                continue;
+            }
             if self.tell_offline(fault).await.is_err() {
                 return;
             }
@@ -160,7 +169,7 @@ impl Mirror {
                         return Err(Fault::Lost("etcd ended the watch".into()).into());
                     };
                     self.take(response).await?;
-                    self.pause = FIRST_PAUSE;
+                    (self.established, self.pause) = (true, FIRST_PAUSE);
                 }
                 _ = probes.tick() => {
                     timeout(limit, connection.probe()).await.map_err(late)??;

@@ -168,3 +168,56 @@ async fn a_damaged_value_is_named() {
         assert!(!error.is_transient());
     }
 }
+
+/// A store in which an endpoint appears between a removal's look at the endpoints and its transaction.
+struct Racing {
+    store: Arc<Embedded>,
+    intruder: std::sync::Mutex<Option<Write>>,
+}
+
+#[async_trait::async_trait]
+impl Store for Racing {
+    fn describe(&self) -> String {
+        self.store.describe()
+    }
+    async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
+        self.store.get(key).await
+    }
+    async fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
+        self.store.list(prefix).await
+    }
+    async fn commit(&self, guards: Vec<Guard>, writes: Vec<Write>) -> Result<TxnOutcome, StoreError> {
+        let intruder = self.intruder.lock().unwrap().take();
+        if let Some(write) = intruder {
+            let present = Guard::Present(keys::network(&name("blue")));
+            self.store.commit(vec![present], vec![write]).await?;
+        }
+        self.store.commit(guards, writes).await
+    }
+    fn mirror(self: Arc<Self>, prefix: String) -> tokio::sync::mpsc::Receiver<crate::store::MirrorEvent> {
+        Arc::clone(&self.store).mirror(prefix)
+    }
+    fn keep_present(
+        self: Arc<Self>,
+        key: String,
+        value: Vec<u8>,
+        ttl: std::time::Duration,
+    ) -> crate::store::Presence {
+        Arc::clone(&self.store).keep_present(key, value, ttl)
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_made_during_a_removal_keeps_its_network() {
+    let (_directory, store) = store();
+    let blue = make(&*store, "blue", &subnet("10.5.0.0/16")).await.unwrap();
+    let before = keys_of(&*store).await;
+    let id = "ab".repeat(32);
+    let racing = Racing { store: Arc::clone(&store), intruder: Some(endpoint("blue", &id)).into() };
+    let error = remove(&racing, &name("blue")).await.unwrap_err();
+    assert!(matches!(error, NetworkError::InUse { .. }), "{error}");
+    assert_eq!(find(&*store, &name("blue")).await.unwrap(), Some(blue));
+    let mut after = keys_of(&*store).await;
+    after.retain(|key| !key.starts_with(keys::ENDPOINTS));
+    assert_eq!(after, before);
+}
