@@ -52,7 +52,7 @@ fn a_published_port_works_and_shows() {
     let outside = lab.stranger("172.31.0.77/24");
     let url = format!("http://{}:8080/busybox", host.address());
     eventually("the published port, from outside", PATIENCE, || {
-        outside.exec(["busybox", "wget", "-q", "-T", "2", "-O", "/dev/null", &url]).ok()
+        outside.exec(["busybox", "wget", "-T", "2", "-O", "/dev/null", &url]).ok()
     });
 }
 
@@ -85,20 +85,20 @@ fn dockerd_killed_and_back_with_live_restore() {
 #[test]
 fn what_docker_forgot_while_the_agent_was_down_is_collected() {
     let Some(mut lab) = with_blue(1) else { return };
-    let ports = |lab: &Lab| lab.host(1).vsctl("list-ports br-int").lines().count();
-    let before = ports(&lab);
+    let ports = |lab: &Lab| {
+        let ports = lab.host(1).vsctl("list-ports br-int");
+        ports.lines().filter(|port| port.starts_with("slh-")).count()
+    };
     run(lab.host(1), "one");
     run(lab.host(1), "two");
-    assert_eq!(ports(&lab), before + 2);
+    assert_eq!(ports(&lab), 2);
     lab.host_mut(1).kill_agent();
     // Each of the two calls that Docker makes is tried for 15 s, and then forgotten.
     lab.host(1).docker("rm -f one").expect("docker rm");
     lab.host_mut(1).start_agent();
-    eventually("the forgotten endpoint is collected", Duration::from_secs(60), || {
-        match ports(&lab) - before {
-            1 => Ok(()),
-            ports => Err(format!("{ports} ports")),
-        }
+    eventually("the forgotten endpoint is collected", Duration::from_secs(60), || match ports(&lab) {
+        1 => Ok(()),
+        ports => Err(format!("{ports} ports")),
     });
     let listed = lab.host(1).sluice("endpoint ls --json").expect("endpoint ls");
     assert_eq!(listed.lines().count(), 1, "{listed}");
@@ -111,8 +111,8 @@ fn connecting_a_container_costs_no_more_than_to_dockers_bridge() {
     let host = lab.host(1);
     host.docker("network create plain").expect("network create");
     run(host, "one");
-    host.docker("run -d --name subject --network none busybox sleep 10000").expect("docker run");
-    host.docker("network disconnect none subject").expect("disconnect");
+    // It has a gateway already, so that no connection below brings Docker's gateway bridge with it.
+    host.docker("run -d --name subject busybox sleep 10000").expect("docker run");
     let measure = |network: &str| {
         let begin = Instant::now();
         host.docker(&format!("network connect {network} subject")).expect("connect");
@@ -130,6 +130,6 @@ fn connecting_a_container_costs_no_more_than_to_dockers_bridge() {
     blue.sort();
     let (plain, blue) = (plain[ROUNDS / 2], blue[ROUNDS / 2]);
     println!("docker network connect, median of {ROUNDS}: bridge {plain:.1?}, sluice {blue:.1?}");
-    // A debug build, on a machine that runs other tests: a release build is measured by examples/attach.
+    // A debug build, on a machine that runs other tests: the promise, no more than the bridge, is a release build's.
     assert!(blue < plain * 2, "sluice {blue:?}, bridge {plain:?}");
 }
