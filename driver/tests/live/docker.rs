@@ -1,5 +1,7 @@
 //! The same with real dockerds.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::lab::{Host, Lab, PATIENCE, Plan, eventually};
@@ -50,10 +52,21 @@ fn a_published_port_works_and_shows() {
         .expect("docker run");
     assert!(host.docker("ps").expect("docker ps").contains("8080->80"), "the port must show in docker ps");
     let outside = lab.stranger("172.31.0.77/24");
-    let url = format!("http://{}:8080/busybox", host.address());
-    eventually("the published port, from outside", PATIENCE, || {
-        outside.exec(["busybox", "wget", "-T", "2", "-O", "/dev/null", &url]).ok()
+    let address: SocketAddr = format!("{}:8080", host.address()).parse().expect("an address");
+    let reply = eventually("the published port, from outside", PATIENCE, || {
+        outside.run(|| fetch(address, "/busybox")).map_err(|error| error.to_string())
     });
+    assert!(reply.starts_with("HTTP/1.0 200") || reply.starts_with("HTTP/1.1 200"), "{reply}");
+}
+
+/// The first line of the reply to a GET.
+fn fetch(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    Ok(line)
 }
 
 #[test]
