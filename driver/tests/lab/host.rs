@@ -20,6 +20,7 @@ pub struct Host {
     name: String,
     number: u8,
     store: Store,
+    underlay_v6: bool,
     home: PathBuf,
     cgroup: String,
     agent: Option<Daemon>,
@@ -67,6 +68,7 @@ impl Host {
             name,
             number,
             store: plan.store,
+            underlay_v6: plan.underlay_v6,
             home,
             cgroup: format!("/{}", lab.name),
             agent: None,
@@ -105,6 +107,11 @@ impl Host {
     fn configure_uplink(&self) {
         let address = format!("{}/24", self.address());
         self.exec(["ip", "address", "replace", &address, "dev", "br-phy"]).expect("the underlay's address");
+        if self.underlay_v6 {
+            let address = format!("{}/64", self.underlay());
+            self.exec(["ip", "-6", "address", "replace", &address, "dev", "br-phy", "nodad"])
+                .expect("the underlay's IPv6 address");
+        }
         self.exec(["ip", "link", "set", "br-phy", "up"]).expect("the underlay up");
         self.exec(["ethtool", "-K", "br-phy", "tx", "off"]).expect("offload off");
     }
@@ -117,6 +124,11 @@ impl Host {
     /// Its address on the wire.
     pub fn address(&self) -> String {
         format!("172.31.0.{}", self.number)
+    }
+
+    /// The address of its tunnels' ends.
+    pub fn underlay(&self) -> String {
+        if self.underlay_v6 { format!("fd31::{}", self.number) } else { self.address() }
     }
 
     /// Its network namespace.
@@ -278,7 +290,7 @@ impl Host {
         };
         let mut command = Command::new(binary());
         command
-            .args(["agent", "--node", &self.name, "--underlay", &self.address(), "--datapath", "netdev"])
+            .args(["agent", "--node", &self.name, "--underlay", &self.underlay(), "--datapath", "netdev"])
             .args(["--ovs-rundir", &self.path("ovs"), "--bridge", "br-int", "--uplink-bridge", "br-phy"])
             .args(["--store", &store, "--state-dir", &self.path("sluice")])
             .args(["--admin-socket", &self.path("sluice.sock")])
