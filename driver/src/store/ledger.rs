@@ -235,7 +235,6 @@ fn take_length(bytes: &mut &[u8]) -> Option<u32> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
