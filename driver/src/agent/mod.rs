@@ -23,6 +23,9 @@ mod publisher;
 mod reconciler;
 mod registry;
 mod surroundings;
+#[cfg(test)]
+#[expect(clippy::unwrap_used)]
+mod tests;
 
 use std::future::Future;
 use std::io;
@@ -183,6 +186,7 @@ pub async fn run(
         facts: facts_receiver.clone(),
         default_encapsulation: config.default_encapsulation,
         patience: config.program_deadline,
+        making_local: tokio::sync::Mutex::default(),
     });
 
     // dockerd gives up on a driver for good if it cannot ask for its capabilities, so this comes before all that waits.
@@ -219,7 +223,7 @@ pub async fn run(
     registry.set_own_node(node.borrow().clone());
     let (health, health_receiver) = watch::channel(StoreHealth::default());
     let (publishing, publish_problem) = watch::channel(None);
-    tokio::spawn(follower::run(registry.clone(), store.clone(), health));
+    tokio::spawn(follower::run(registry.clone(), ipam.clone(), store.clone(), health));
     tokio::spawn(
         Publisher::new(registry.clone(), store.clone(), node_receiver, health_receiver.clone(), publishing)
             .run(),

@@ -68,9 +68,14 @@ impl Reconciler {
 
     /// Compares for as long as the process lives.
     pub(super) async fn run(self) {
-        let Some(docker) = self.docker.clone() else { return };
         loop {
-            let again = match self.compare(&docker).await {
+            let compared = match &self.docker {
+                Some(docker) => self.compare(docker).await,
+                None => Ok(()),
+            };
+            // Also without Docker: what nobody has asked for is stale by what this host knows.
+            self.collect().await;
+            let again = match compared {
                 Ok(()) => self.interval,
                 Err(error) => {
                     let text = error.to_string();
@@ -79,6 +84,14 @@ impl Reconciler {
                 }
             };
             sleep(again).await;
+        }
+    }
+
+    async fn collect(&self) {
+        let local = self.driver.registry.local_endpoints();
+        let live = local.iter().map(|local| local.endpoint.id.clone()).collect();
+        if let Err(error) = self.driver.ipam.collect(now(), LEASE_GRACE, &live).await {
+            warn!(%error, "stale leases could not be collected");
         }
     }
 
@@ -105,16 +118,6 @@ impl Reconciler {
         let mut problems = Vec::new();
         for finding in compare_with_docker(&ledger, &view, now()) {
             self.deal_with(finding, &networks, &mut problems).await;
-        }
-        let live = self
-            .driver
-            .registry
-            .local_endpoints()
-            .into_iter()
-            .map(|local| local.endpoint.id.clone())
-            .collect();
-        if let Err(error) = self.driver.ipam.collect(now(), LEASE_GRACE, &live).await {
-            warn!(%error, "stale leases could not be collected");
         }
         if self.sync {
             self.create_missing(docker, &networks, &mut problems).await;
@@ -150,6 +153,8 @@ impl Reconciler {
                 info!(network = %id, name = network.name, "Docker has a network that the ledger does not; it is adopted");
                 self.driver.make_network(adoption(network)).await
             }
+            // Made after the ledger was read.
+            Finding::UnknownEndpoint(_, id) if self.driver.registry.local_endpoint(id).is_some() => Ok(()),
             Finding::UnknownEndpoint(network, id) => {
                 let name = networks.get(network).map_or("?", |network| network.name.as_str());
                 problems.push((

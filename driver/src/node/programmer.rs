@@ -18,6 +18,7 @@
 //! next rounds go on, since the kernel takes its time over a link; an EndpointID is never used again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -268,6 +269,8 @@ struct Programmed {
     audited: Instant,
     /// The switch's own word for its release.
     version: String,
+    /// Tunnel ends whose MAC the switch was made to resolve since the last audit.
+    woken: BTreeSet<IpAddr>,
 }
 
 /// Why a round did not come to its end. It is tried again.
@@ -449,6 +452,7 @@ impl Task {
         let plugged = Instant::now();
 
         self.program_flows().await?;
+        self.announce().await;
         let programmed = Instant::now();
 
         let (links, others) =
@@ -671,6 +675,28 @@ impl Task {
         Ok(())
     }
 
+    /// Tells neighbours what has changed for them, and wakes up new far ends. That they hear it is not certain on any
+    /// network.
+    async fn announce(&mut self) {
+        let mut packets = self.planner.take_announcements();
+        let Some(programmed) = &mut self.openflow else { return };
+        let far_ends = self.planner.far_ends();
+        programmed.woken.retain(|far| far_ends.contains(far));
+        for far in far_ends {
+            if !programmed.woken.contains(&far)
+                && let Some(packet) = self.planner.wake_up(far)
+            {
+                packets.push(packet);
+                programmed.woken.insert(far);
+            }
+        }
+        for packet in packets {
+            if let Err(error) = programmed.connection.packet_out(packet).await {
+                debug!(%error, "neighbours could not be told of a change");
+            }
+        }
+    }
+
     async fn resync(&mut self) -> Result<Programmed, RoundError> {
         let started = Instant::now();
         let path = self.config.ovs_rundir.join(format!("{}.mgmt", self.config.bridge));
@@ -689,7 +715,14 @@ impl Task {
             milliseconds = started.elapsed().as_millis() as u64,
             "the switch has the whole plan"
         );
-        Ok(Programmed { connection, events, generation, audited: Instant::now(), version })
+        Ok(Programmed {
+            connection,
+            events,
+            generation,
+            audited: Instant::now(),
+            version,
+            woken: BTreeSet::new(),
+        })
     }
 
     /// Sends flow mods as one atomic bundle. Those that the switch refuses are left out and remembered, so that the
@@ -724,6 +757,8 @@ impl Task {
     async fn audit(&mut self) -> Result<(), RoundError> {
         let Some(programmed) = &mut self.openflow else { return Ok(()) };
         programmed.audited = Instant::now();
+        // The switch forgets what it has not used for a quarter of an hour.
+        programmed.woken.clear();
         let (connection, generation) = (programmed.connection.clone(), programmed.generation);
         let observed = connection.dump_flows(FlowStatsRequest::default()).await?;
         let plan = self.planner.flows().filter(|flow| !self.refused.contains_key(&flow.key()));

@@ -11,16 +11,21 @@ use super::namespace::{NetNs, Printed, Space};
 use super::packet::mac;
 use super::{ETCD, Lab, PATIENCE, Plan, Store, binary, eventually, inside};
 
+/// Where containerd listens, in the host's own /run.
+const CONTAINERD: &str = "/run/containerd/containerd.sock";
+
 /// A host: a network namespace with a /run of its own, and daemons in them.
 #[derive(Debug)]
 pub struct Host {
     name: String,
     number: u8,
     store: Store,
+    underlay_v6: bool,
     home: PathBuf,
     cgroup: String,
     agent: Option<Daemon>,
     dockerd: Option<Daemon>,
+    containerd: Option<Daemon>,
     vswitchd: Option<Daemon>,
     ovsdb: Option<Daemon>,
     holder: Daemon,
@@ -63,10 +68,12 @@ impl Host {
             name,
             number,
             store: plan.store,
+            underlay_v6: plan.underlay_v6,
             home,
             cgroup: format!("/{}", lab.name),
             agent: None,
             dockerd: None,
+            containerd: None,
             vswitchd: None,
             ovsdb: None,
             holder,
@@ -100,6 +107,11 @@ impl Host {
     fn configure_uplink(&self) {
         let address = format!("{}/24", self.address());
         self.exec(["ip", "address", "replace", &address, "dev", "br-phy"]).expect("the underlay's address");
+        if self.underlay_v6 {
+            let address = format!("{}/64", self.underlay());
+            self.exec(["ip", "-6", "address", "replace", &address, "dev", "br-phy", "nodad"])
+                .expect("the underlay's IPv6 address");
+        }
         self.exec(["ip", "link", "set", "br-phy", "up"]).expect("the underlay up");
         self.exec(["ethtool", "-K", "br-phy", "tx", "off"]).expect("offload off");
     }
@@ -112,6 +124,11 @@ impl Host {
     /// Its address on the wire.
     pub fn address(&self) -> String {
         format!("172.31.0.{}", self.number)
+    }
+
+    /// The address of its tunnels' ends.
+    pub fn underlay(&self) -> String {
+        if self.underlay_v6 { format!("fd31::{}", self.number) } else { self.address() }
     }
 
     /// Its network namespace.
@@ -283,7 +300,7 @@ impl Host {
         };
         let mut command = Command::new(binary());
         command
-            .args(["agent", "--node", &self.name, "--underlay", &self.address(), "--datapath", "netdev"])
+            .args(["agent", "--node", &self.name, "--underlay", &self.underlay(), "--datapath", "netdev"])
             .args(["--ovs-rundir", &self.path("ovs"), "--bridge", "br-int", "--uplink-bridge", "br-phy"])
             .args(["--store", &store, "--state-dir", &self.path("sluice")])
             .args(["--admin-socket", &self.path("sluice.sock")])
@@ -316,12 +333,22 @@ impl Host {
 
     /// Starts dockerd, waits until it answers, and imports the image `busybox` if it has none.
     pub fn start_dockerd(&mut self) {
+        if self.containerd.is_none() {
+            self.start_containerd();
+        }
         let config = self.path("docker/daemon.json");
         std::fs::write(self.seen(&config), "{\"live-restore\": true}").expect("dockerd's configuration");
         let mut command = Command::new("dockerd");
         command
             .args(["--config-file", &config, "--data-root", &self.path("docker/data")])
-            .args(["--host", "unix:///run/docker.sock", "--pidfile", "/run/docker.pid"])
+            .args([
+                "--containerd",
+                CONTAINERD,
+                "--host",
+                "unix:///run/docker.sock",
+                "--pidfile",
+                "/run/docker.pid",
+            ])
             .args(["--storage-driver", "vfs", "--exec-opt", "native.cgroupdriver=cgroupfs"])
             .args(["--cgroup-parent", &self.cgroup]);
         self.dockerd = Some(Daemon::start(&self.space, format!("{}: dockerd", self.name), command));
@@ -332,6 +359,24 @@ impl Host {
         if self.docker("image inspect busybox").ok().is_err() {
             self.import_busybox();
         }
+    }
+
+    /// A containerd that outlives dockerd, as an installed one does.
+    fn start_containerd(&mut self) {
+        let config = self.path("docker/containerd.toml");
+        let root = self.path("docker/containerd");
+        let text = format!(
+            "version = 2\nroot = \"{root}\"\nstate = \"/run/containerd\"\n\
+             disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = \"{CONTAINERD}\"\n"
+        );
+        std::fs::write(self.seen(&config), text).expect("containerd's configuration");
+        let mut command = Command::new("containerd");
+        command.args(["--config", &config]);
+        self.containerd = Some(Daemon::start(&self.space, format!("{}: containerd", self.name), command));
+        eventually("containerd", PATIENCE, || {
+            let socket = self.seen(CONTAINERD);
+            std::os::unix::net::UnixStream::connect(socket).map_err(|error| error.to_string())
+        });
     }
 
     fn import_busybox(&self) {
@@ -353,6 +398,11 @@ impl Host {
     }
 
     pub(super) fn daemons(&self) -> impl Iterator<Item = &Daemon> {
-        self.ovsdb.iter().chain(&self.vswitchd).chain(&self.dockerd).chain(&self.agent)
+        self.ovsdb
+            .iter()
+            .chain(&self.vswitchd)
+            .chain(&self.containerd)
+            .chain(&self.dockerd)
+            .chain(&self.agent)
     }
 }

@@ -93,12 +93,13 @@ pub struct Plan {
     store: Store,
     docker: bool,
     agents: bool,
+    underlay_v6: bool,
 }
 
 impl Plan {
     /// This many hosts with agents on one etcd, without dockerd.
     pub fn hosts(hosts: u8) -> Self {
-        Self { hosts, store: Store::Etcd, docker: false, agents: true }
+        Self { hosts, store: Store::Etcd, docker: false, agents: true, underlay_v6: false }
     }
 
     /// With a dockerd on each host.
@@ -109,6 +110,11 @@ impl Plan {
     /// With this store.
     pub fn store(self, store: Store) -> Self {
         Self { store, ..self }
+    }
+
+    /// With IPv6 addresses as the tunnels' ends.
+    pub fn underlay_v6(self) -> Self {
+        Self { underlay_v6: true, ..self }
     }
 
     /// Without agents: the hosts, their switches and the wire alone.

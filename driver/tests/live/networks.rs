@@ -96,6 +96,18 @@ fn carries_everything(encap: &str) {
     reaches_members_only(&first, &[&beside, &across], &[&others[0], &others[1], &others[2]]);
 }
 
+/// The tunnels' ends may have IPv6 addresses as well.
+#[test]
+fn vxlan_and_geneve_over_an_ipv6_underlay() {
+    let Some(lab) = Plan::hosts(2).underlay_v6().start() else { return };
+    for encap in ["vxlan", "geneve"] {
+        let networks = on_every_host(&lab, &dual_stack(encap, encap));
+        let (one, two) = (endpoint(&lab, 1, &networks), endpoint(&lab, 2, &networks));
+        eventually("the hosts reach each other", PATIENCE, || one.ping(two.v4().into(), 1));
+        converse(&one, &two);
+    }
+}
+
 #[test]
 fn vxlan_carries_everything() {
     carries_everything("vxlan");
@@ -166,7 +178,9 @@ fn the_first_packet_is_answered() {
         let new = endpoint(&lab, 1, &networks);
         for (place, to) in [("same host", &beside), ("across", &across)] {
             if let Err(said) = new.ping(to.v4().into(), 1) {
-                lost.push(format!("{number}, {place}: {said}"));
+                let there = to.exec(["ip", "neigh"]).stdout;
+                let own = new.exec(["ip", "-br", "link", "show", "eth0"]).stdout;
+                lost.push(format!("{number}, {place}, {own}: {said}; neighbours there: {there}"));
             }
         }
         lab.host(1).engine().detach(&networks[0], new).expect("detaching");
