@@ -131,7 +131,7 @@ pub enum NotProgrammed {
     #[error("{0}")]
     Fault(String),
     /// The deadline passed.
-    #[error("the switch was not programmed within {waited:?}: {reason}")]
+    #[error("the switch was not programmed within {:.1} s: {reason}", .waited.as_secs_f64())]
     Late {
         /// How long was waited.
         waited: Duration,

@@ -62,7 +62,7 @@ fn an_endpoint_without_its_switch() {
     let trial = Trial::of(&lab);
     trial.refused(
         "an endpoint while ovsdb-server is down",
-        &["endpoint e1", "within 1s", &db],
+        &["endpoint e1", "within 1.0 s", &db],
         "restart openvswitch-switch",
         || docker_run(lab.host(1), "e1"),
     );
@@ -83,7 +83,7 @@ fn an_endpoint_without_its_switch() {
     status_says(lab.host(1), "openflow", &[&management, "ovs-vswitchd"]);
     let answer = docker_run(lab.host(1), "e2").expect_err("ovs-vswitchd is down");
     println!("an endpoint while ovs-vswitchd is down: {answer}");
-    for words in ["endpoint e2", "within 1s", &management, "is ovs-vswitchd running"] {
+    for words in ["endpoint e2", "within 1.0 s", &management, "is ovs-vswitchd running"] {
         assert!(answer.contains(words), "{words:?} is not in {answer:?}");
     }
     lab.host_mut(1).restart_vswitchd();
