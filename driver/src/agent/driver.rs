@@ -22,17 +22,15 @@ use crate::api::libnetwork::{
 };
 use crate::ipam::{Ipam, IpamError};
 use crate::model::{
-    Disagreement, DockerNetworkId, Encapsulation, Endpoint, EndpointId, External, Network, NetworkName,
-    NetworkOptions, NetworkSpec, OptionError, Origin, Phase, SpecError, Subnet, SubnetError, UnknownFields,
-    mac_for,
+    Disagreement, DockerNetworkId, Encapsulation, Endpoint, EndpointId, External, LOCAL_PREFIX, Network,
+    NetworkName, NetworkOptions, NetworkSpec, OptionError, Origin, Phase, SpecError, Subnet, SubnetError,
+    UnknownFields, mac_for,
 };
 use crate::node::programmer::NotProgrammed;
 use crate::plan::Facts;
 use crate::store::networks::{NetworkError, create_or_agree};
 use crate::store::{Store, StoreError};
 
-/// What networks that only one host has are called.
-const LOCAL_PREFIX: &str = "local-";
 /// How long a first endpoint of a network waits to hear of the others, before it goes on with what is known.
 const FOLLOW_PATIENCE: Duration = Duration::from_secs(2);
 
