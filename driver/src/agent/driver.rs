@@ -363,7 +363,7 @@ impl AgentDriver {
         }
     }
 
-    async fn join_endpoint(&self, request: Join) -> Result<JoinReply, CallError> {
+    pub(super) async fn join_endpoint(&self, request: Join) -> Result<JoinReply, CallError> {
         let (docker, network) = self.find(&request.network)?;
         let local = self
             .registry
