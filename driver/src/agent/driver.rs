@@ -22,9 +22,9 @@ use crate::api::libnetwork::{
 };
 use crate::ipam::{Ipam, IpamError};
 use crate::model::{
-    Disagreement, DockerNetworkId, Encapsulation, Endpoint, EndpointId, External, Network, NetworkName,
-    NetworkOptions, NetworkSpec, OptionError, Origin, Phase, SpecError, Subnet, SubnetError, UnknownFields,
-    mac_for,
+    Disagreement, DockerNetworkId, Encapsulation, Endpoint, EndpointId, External, LOCAL_PREFIX, Network,
+    NetworkName, NetworkOptions, NetworkSpec, OptionError, Origin, Phase, SpecError, Subnet, SubnetError,
+    UnknownFields, mac_for,
 };
 use crate::node::programmer::NotProgrammed;
 use crate::plan::Facts;
@@ -364,7 +364,7 @@ impl AgentDriver {
         }
     }
 
-    async fn join_endpoint(&self, request: Join) -> Result<JoinReply, CallError> {
+    pub(super) async fn join_endpoint(&self, request: Join) -> Result<JoinReply, CallError> {
         let (docker, network) = self.find(&request.network)?;
         let local = self
             .registry

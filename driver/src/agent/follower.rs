@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::{debug, warn};
 
 use super::registry::{Gone, Registry, now};
@@ -179,9 +179,10 @@ pub(super) async fn run(
     health: watch::Sender<StoreHealth>,
 ) {
     let follow = |prefix: &str| store.clone().mirror(prefix.to_owned());
-    tokio::spawn(mirror(follow(keys::NETWORKS), Networks(registry.clone(), ipam), health.clone()));
-    tokio::spawn(mirror(follow(keys::NODES), Nodes(registry.clone()), health.clone()));
-    tokio::spawn(mirror(follow(keys::ALIVE), Alive(registry.clone()), health.clone()));
+    let mut common = JoinSet::new();
+    common.spawn(mirror(follow(keys::NETWORKS), Networks(registry.clone(), ipam), health.clone()));
+    common.spawn(mirror(follow(keys::NODES), Nodes(registry.clone()), health.clone()));
+    common.spawn(mirror(follow(keys::ALIVE), Alive(registry.clone()), health.clone()));
 
     let mut present = registry.present();
     let mut tasks: BTreeMap<NetworkName, JoinHandle<()>> = BTreeMap::new();
@@ -199,8 +200,12 @@ pub(super) async fn run(
                 tokio::spawn(mirror(events, Endpoints(registry.clone(), network.clone()), health.clone()))
             });
         }
-        if present.changed().await.is_err() {
-            return;
+        tokio::select! {
+            changed = present.changed() => if changed.is_err() { return },
+            // A mirror that ends by itself has told of its store; one that panicked has not.
+            Some(Err(error)) = common.join_next() => if error.is_panic() {
+                std::panic::resume_unwind(error.into_panic());
+            },
         }
     }
 }

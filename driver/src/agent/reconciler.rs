@@ -241,3 +241,49 @@ fn adoption(network: &DockerNetwork) -> CreateNetwork {
         ipv6,
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used)]
+mod tests {
+    use super::super::tests::{Host, creation, endpoint};
+    use super::*;
+
+    #[tokio::test]
+    async fn an_endpoint_made_after_the_ledger_was_read_is_not_unknown() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let host = Host::start(&dir);
+        host.driver.make_network(creation("aa", None, "10.1.0.0/24", false)).await.unwrap();
+        host.driver.make_endpoint(endpoint("e1", "aa", "10.1.0.2/24", None)).await.unwrap();
+        let reconciler = Reconciler::new(host.driver.clone(), None, Duration::from_secs(1), false);
+        let unknown = async |id: &str| {
+            let mut problems = Vec::new();
+            let finding = Finding::UnknownEndpoint("aa".parse().unwrap(), id.parse().unwrap());
+            reconciler.deal_with(finding, &BTreeMap::new(), &mut problems).await;
+            problems.len()
+        };
+        assert_eq!(unknown("e1").await, 0);
+        assert_eq!(unknown("e2").await, 1);
+    }
+
+    /// What a lost ledger leaves: Docker's word alone makes the same network again.
+    #[tokio::test]
+    async fn an_adopted_network_is_as_it_was_created() {
+        let listed = DockerNetwork {
+            ipam: Ipam {
+                driver: DRIVER.to_owned(),
+                options: BTreeMap::new(),
+                pools: vec![IpamPool::new("10.1.0.0/24".parse().unwrap(), Some("10.1.0.1".parse().unwrap()))],
+            },
+            id: "aa".parse().unwrap(),
+            options: BTreeMap::from([("network".to_owned(), "blue".to_owned())]),
+            ..serde_json::from_str(r#"{"Id":"aa","Name":"x","Driver":"sluice"}"#).unwrap()
+        };
+        let dir = tempfile::TempDir::new().unwrap();
+        let host = Host::start(&dir);
+        let mut created = creation("aa", Some("blue"), "10.1.0.0/24", true);
+        created.ipv4[0].gateway = Some("10.1.0.1/24".parse().unwrap());
+        assert_eq!(adoption(&listed), created);
+        host.driver.make_network(adoption(&listed)).await.unwrap();
+        assert!(host.driver.registry.docker_network(&listed.id).unwrap().own_ipam);
+    }
+}

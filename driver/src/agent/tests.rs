@@ -16,7 +16,7 @@ use super::follower::{self, StoreHealth};
 use super::publisher::Publisher;
 use super::registry::{Gone, LocalEndpoint, Registry, Restored};
 use super::surroundings::{KnownNetworks, Routes};
-use crate::api::libnetwork::{AddressSpace, CreateEndpoint, CreateNetwork, PoolData, Ports};
+use crate::api::libnetwork::{AddressSpace, CreateEndpoint, CreateNetwork, Join, PoolData, Ports};
 use crate::ipam::{Ipam, IpamConfig, PoolId, Purpose, RequestPool, Scope, block_of};
 use crate::model::{
     Dataplane, DockerNetworkId, Encapsulation, Endpoint, EndpointId, Network, NetworkName, Node, NodeName,
@@ -123,7 +123,7 @@ fn endpoint_id(text: &str) -> EndpointId {
 }
 
 /// CreateNetwork; with our IPAM's pool if `own`.
-fn creation(id: &str, network: Option<&str>, prefix: &str, own: bool) -> CreateNetwork {
+pub(super) fn creation(id: &str, network: Option<&str>, prefix: &str, own: bool) -> CreateNetwork {
     CreateNetwork {
         network: docker_id(id),
         options: network.map(|name| ("network".to_owned(), name.to_owned())).into_iter().collect(),
@@ -140,7 +140,7 @@ fn creation(id: &str, network: Option<&str>, prefix: &str, own: bool) -> CreateN
     }
 }
 
-fn endpoint(id: &str, network: &str, address: &str, mac: Option<&str>) -> CreateEndpoint {
+pub(super) fn endpoint(id: &str, network: &str, address: &str, mac: Option<&str>) -> CreateEndpoint {
     CreateEndpoint {
         network: docker_id(network),
         endpoint: endpoint_id(id),
@@ -361,19 +361,19 @@ async fn a_network_made_again_does_not_revive_the_address_blocks_of_the_first() 
     let _tasks = hosts.each_ref().map(|host| host.run(host.registry().node().as_str()));
     let [h1, h2] = &hosts;
     let create = || creation("aa", Some("blue"), "10.1.0.0/16", true);
-    let addresses = async |host: &Host| {
+    let addresses = async |host: &Host, count| {
         let options = BTreeMap::from([("network".to_owned(), "blue".to_owned())]);
         let ask = RequestPool { options, ..RequestPool::default() };
         let pool = host.driver.ipam.request_pool(ask).await.unwrap().id;
         let mut given = BTreeSet::new();
-        for _ in 0..6 {
+        for _ in 0..count {
             let address = host.driver.ipam.request_address(&pool, None, Purpose::Endpoint).await.unwrap();
             given.insert(address.addr());
         }
         (pool, given)
     };
     h1.driver.make_network(create()).await.unwrap();
-    let (pool, given) = addresses(h1).await;
+    let (pool, given) = addresses(h1, 1).await;
     for address in given {
         h1.driver.ipam.release_address(&pool, address).await.unwrap();
     }
@@ -382,10 +382,11 @@ async fn a_network_made_again_does_not_revive_the_address_blocks_of_the_first() 
     networks::remove(store.as_ref(), &blue()).await.unwrap();
     until("h1 hears of the removal", async || h1.registry().network(&blue()).is_none()).await;
     h2.driver.make_network(create()).await.unwrap();
-    let (_, theirs) = addresses(h2).await;
+    // Enough of them that where in a block the search begins does not keep them apart.
+    let (_, theirs) = addresses(h2, 12).await;
     until("h1 hears of the network", async || h1.registry().network(&blue()).is_some()).await;
     h1.driver.make_network(create()).await.unwrap();
-    let (_, ours) = addresses(h1).await;
+    let (_, ours) = addresses(h1, 12).await;
     assert!(ours.is_disjoint(&theirs), "{ours:?} {theirs:?}");
 }
 
@@ -473,4 +474,25 @@ async fn a_node_whose_name_is_anothers_gives_out_no_addresses() {
     assert!(matches!(refused, Err(CallError::NameTaken(_))), "{refused:?}");
     host.driver.make_endpoint(endpoint("e3", "bb", "10.2.0.3/24", None)).await.unwrap();
     until("the name is left to the other", async || host.store.get(&alive).await.unwrap().is_none()).await;
+}
+
+/// An endpoint keeps its id when it is joined again, but its link may have gone with the sandbox that it was in.
+#[tokio::test]
+async fn a_join_after_a_leave_asks_for_the_link_anew() {
+    let dir = TempDir::new().unwrap();
+    let host = Host::start(&dir);
+    host.driver.make_network(creation("aa", None, "10.1.0.0/24", false)).await.unwrap();
+    host.driver.make_endpoint(endpoint("e1", "aa", "10.1.0.2/24", None)).await.unwrap();
+    let id = endpoint_id("e1");
+    host.registry().set_phase(&id, Phase::Left);
+    let join = Join {
+        network: docker_id("aa"),
+        endpoint: id.clone(),
+        sandbox_key: "/var/run/docker/netns/0".to_owned(),
+        ports: Ports::default(),
+    };
+    // There is no switch, so that it cannot be answered.
+    let refused = host.driver.join_endpoint(join).await;
+    assert!(matches!(refused, Err(CallError::NotProgrammed { .. })), "{refused:?}");
+    assert_eq!(host.registry().local_endpoint(&id).unwrap().endpoint.phase, Phase::Created);
 }

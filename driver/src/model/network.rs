@@ -78,6 +78,9 @@ pub struct NetworkSpec {
     pub docker_sync: bool,
 }
 
+/// How the names of networks that only one host has begin; the cluster's do not.
+pub const LOCAL_PREFIX: &str = "local-";
+
 /// A network that cannot be made as asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {

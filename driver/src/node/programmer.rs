@@ -32,7 +32,7 @@ use ofctl::session::Failure;
 use ofctl::wire::{FlowMod, FlowStatsRequest, FragmentMode, OfPort};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::link::{LinkOptions, Links};
@@ -42,6 +42,9 @@ use crate::plan::ports::{PortKind, PortPlan};
 use crate::plan::tables::Generation;
 use crate::plan::{Facts, Planner};
 use crate::reconcile::{self, ObservedPort};
+
+/// How long a link that could not be removed is left alone.
+const REMOVAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where the switch is and how patient to be with it.
 #[derive(Clone, Debug)]
@@ -540,10 +543,12 @@ impl Task {
                 }
                 (id, outcome.is_ok())
             });
-            Removed {
-                ports: ports.into_iter().map(|port| port.name).collect(),
-                links: join_all(deletions).await,
+            let links = join_all(deletions).await;
+            if links.iter().any(|(_, is_gone)| !is_gone) {
+                // Until it is told, no round tries again: each would at once.
+                sleep(REMOVAL_PAUSE).await;
             }
+            Removed { ports: ports.into_iter().map(|port| port.name).collect(), links }
         });
     }
 
@@ -557,9 +562,6 @@ impl Task {
             if *is_gone && let Some(present) = &mut self.present_links {
                 present.remove(id);
             }
-        }
-        if removed.links.iter().any(|(_, is_gone)| !is_gone) {
-            self.retry.failed();
         }
     }
 
@@ -626,10 +628,14 @@ impl Task {
         Ok(self.present_links.get_or_insert_default())
     }
 
-    /// The connection to ovsdb-server; a new one makes sure of the bridge.
+    /// The connection to ovsdb-server; a new one makes sure of the bridge, as does one that misses it.
     async fn connect_ovsdb(&mut self) -> Result<ovsdb::Client, RoundError> {
         if let Some((client, _)) = &self.ovsdb {
-            return Ok(client.clone());
+            if self.observe(client).dataplane.is_some() {
+                return Ok(client.clone());
+            }
+            warn!(bridge = self.config.bridge, "the bridge is gone; it is made again");
+            self.ovsdb = None;
         }
         let target = ovsdb::Target::Unix(self.config.ovs_rundir.join("db.sock"));
         let client = ovsdb::Client::connect(target, ovsdb::Options::default(), self.deadline()).await?;
@@ -759,6 +765,8 @@ impl Task {
         programmed.audited = Instant::now();
         // The switch forgets what it has not used for a quarter of an hour.
         programmed.woken.clear();
+        // Links are read once and then known by what is done to them; another hand may have done something else.
+        self.present_links = None;
         let (connection, generation) = (programmed.connection.clone(), programmed.generation);
         let observed = connection.dump_flows(FlowStatsRequest::default()).await?;
         let plan = self.planner.flows().filter(|flow| !self.refused.contains_key(&flow.key()));
