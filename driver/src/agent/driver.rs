@@ -28,7 +28,7 @@ use crate::model::{
 };
 use crate::node::programmer::NotProgrammed;
 use crate::plan::Facts;
-use crate::store::networks::{LOCAL_PREFIX, NetworkError, create_or_agree};
+use crate::store::networks::{NetworkError, create_or_agree};
 use crate::store::{Store, StoreError};
 
 /// How long a first endpoint of a network waits to hear of the others, before it goes on with what is known.

@@ -7,15 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Entry, Guard, MAX_TXN_OPS, Store, StoreError, TxnOutcome, Write, keys};
 use crate::model::{
-    Disagreement, Encapsulation, Endpoint, Network, NetworkId, NetworkName, NetworkSpec, Origin, SpecError,
-    SubnetError,
+    Disagreement, Encapsulation, Endpoint, LOCAL_PREFIX, Network, NetworkId, NetworkName, NetworkSpec,
+    Origin, SpecError, SubnetError,
 };
 
 /// How often a transaction is tried again that others were faster than: each time one of them has succeeded.
 const ATTEMPTS: usize = 256;
-
-/// What the names of networks that one host has for itself begin with. The cluster has none of such a name.
-pub const LOCAL_PREFIX: &str = "local-";
 
 /// Why a network is not as asked.
 #[derive(Debug, thiserror::Error)]

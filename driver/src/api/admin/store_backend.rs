@@ -14,8 +14,8 @@ use super::{
 };
 use crate::ipam::{DefaultPools, release_node};
 use crate::model::{
-    Encapsulation, Endpoint, EndpointId, LOCAL_PREFIX, NetworkName, NetworkSpec, Node, NodeName, Origin,
-    Subnet, SubnetError,
+    Encapsulation, Endpoint, EndpointId, NetworkName, NetworkSpec, Node, NodeName, Origin, Subnet,
+    SubnetError,
 };
 use crate::store::networks::{self, NetworkError};
 use crate::store::{Entry, Guard, Store, StoreError, TxnOutcome, Write, keys};
@@ -203,11 +203,6 @@ impl Backend for StoreBackend {
 
     async fn create_network(&self, request: CreateNetwork) -> Result<CreatedNetwork, AdminError> {
         let name = &request.name;
-        if name.as_str().starts_with(LOCAL_PREFIX) {
-            return Err(invalid(format_args!(
-                "network {name}: names that begin with {LOCAL_PREFIX} are those of networks of one host: choose another"
-            )));
-        }
         let mut spec = request.spec()?;
         if spec.subnets.is_empty() {
             spec.subnets = self.choose_subnet(name).await?;
