@@ -202,6 +202,16 @@ impl Host {
         Endpoint::new(ns, nothing.clone(), nothing, link, mac(&address), &v4, &v6, Duration::ZERO)
     }
 
+    /// Waits until a link is gone, which is the end of what an agent does in the background for an endpoint.
+    #[track_caller]
+    pub fn await_no_link(&self, link: &str) {
+        let path = self.seen(Path::new("/sys/class/net").join(link));
+        eventually("the link is gone", PATIENCE, || match path.exists() {
+            true => Err(format!("{link} is there")),
+            false => Ok(()),
+        });
+    }
+
     /// The calls that dockerd makes, made by the test.
     pub fn engine(&self) -> Engine<'_> {
         Engine::new(self)
