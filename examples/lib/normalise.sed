@@ -4,7 +4,10 @@ s/time[=:] *[0-9.]* ms/time=N ms/g
 s/= [0-9.]*\/[0-9.]*\/[0-9.]*\(\/[0-9.]*\)\{0,1\} ms/= N ms/
 s/^\([0-9]*\) MB in [0-9.]* s: [0-9]* Mbit\/s/\1 MB in N s: N Mbit\/s/
 s/\(IP [0-9.]*\.\)[0-9]* > /\1PORT > /
-# Endpoint and container ids, versions, ages.
+s/, up [0-9hms ]*$/, up N/
+s/\b[0-9a-f][0-9a-f]\(:[0-9a-f][0-9a-f]\)\{5\}\b/MAC/g
+s/\/sluice\.[A-Za-z0-9]\{6\}\//\/sluice.ID\//g
+# Endpoint and container ids, ages.
 s/\b[0-9a-f]\{12\}\b/ID/g
 s/\b[0-9]\{1,\}\(\.[0-9]*\)\{0,1\} \{0,1\}\(s\|ms\|us\|µs\|seconds\|minutes\) ago/N ago/g
 s/ *$//

@@ -12,7 +12,7 @@ require_root() {
     ((EUID == 0)) && return
     command -v sudo >/dev/null || die "this makes network namespaces, so it must run as root"
     note "network namespaces need root: going on with sudo"
-    exec sudo ${SLUICE_BIN:+"SLUICE_BIN=$SLUICE_BIN"} ${CARGO_TARGET_DIR:+"CARGO_TARGET_DIR=$CARGO_TARGET_DIR"} "$@"
+    exec sudo ${SLUICE_SANDBOX:+"SLUICE_SANDBOX=$SLUICE_SANDBOX"} ${SLUICE_BIN:+"SLUICE_BIN=$SLUICE_BIN"} ${CARGO_TARGET_DIR:+"CARGO_TARGET_DIR=$CARGO_TARGET_DIR"} "$@"
 }
 
 # run_in_sandbox SCRIPT ARGS...: runs the script as the first process of a new sandbox, and returns its status.

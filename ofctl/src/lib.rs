@@ -8,6 +8,7 @@
 //! - [`flow`] and [`table`]: flow entries, and the difference between desired and observed tables. Pure.
 //! - [`session`]: an OpenFlow session without I/O: bytes in, bytes and events out. Pure.
 //! - [`ovsdb`]: the OVSDB protocol of RFC 7047, with a local replica. Pure.
+//! - [`packet`]: frames, layer by layer. Pure.
 //! - [`sim`]: flow tables evaluated over packets, in memory. Pure.
 //! - `client`: the only place with sockets (feature `client`).
 
@@ -16,6 +17,7 @@ pub mod client;
 pub mod flow;
 pub mod mac;
 pub mod ovsdb;
+pub mod packet;
 pub mod session;
 pub mod sim;
 pub mod table;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use ofctl::MacAddr;
 use ofctl::flow::FlowEntry;
-use ofctl::sim::{Frame, Packet, RunError, Switch, verify_checksums};
+use ofctl::packet::Frame;
+use ofctl::sim::{Packet, RunError, Switch, verify_checksums};
 use ofctl::wire::{
     Action, Bucket, Field, FieldValue, GroupId, GroupType, Match, OfPort, Prerequisite, TableId,
 };

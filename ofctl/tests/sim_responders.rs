@@ -6,7 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ofctl::MacAddr;
 use ofctl::flow::FlowEntry;
-use ofctl::sim::{Frame, Packet, Switch, verify_checksums};
+use ofctl::packet::Frame;
+use ofctl::sim::{Packet, Switch, verify_checksums};
 use ofctl::wire::{Field, OfPort, TableId};
 
 const HOST: MacAddr = MacAddr([0x0a, 0, 0, 0, 1, 0x0b]);

@@ -449,6 +449,7 @@ impl Task {
         let plugged = Instant::now();
 
         self.program_flows().await?;
+        self.announce().await;
         let programmed = Instant::now();
 
         let (links, others) =
@@ -669,6 +670,17 @@ impl Task {
             self.audit().await?;
         }
         Ok(())
+    }
+
+    /// Tells neighbours what has changed for them. That they hear it is not certain on any network.
+    async fn announce(&mut self) {
+        let packets = self.planner.take_announcements();
+        let Some(programmed) = &self.openflow else { return };
+        for packet in packets {
+            if let Err(error) = programmed.connection.packet_out(packet).await {
+                debug!(%error, "neighbours could not be told of a change");
+            }
+        }
     }
 
     async fn resync(&mut self) -> Result<Programmed, RoundError> {

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ofctl::MacAddr;
-use ofctl::sim::{Frame, Switch, Tunnel, verify_checksums};
+use ofctl::packet::Frame;
+use ofctl::sim::{Switch, Tunnel, verify_checksums};
 use ofctl::wire::OfPort;
 
 use super::tests::{endpoint, facts, name, network, node};

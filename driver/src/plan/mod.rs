@@ -25,6 +25,7 @@
 //!
 //! The gaps are for routing, services and policy. A table without a matching flow drops.
 
+mod announce;
 mod changes;
 pub mod classify;
 pub mod flood;

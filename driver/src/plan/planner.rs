@@ -6,9 +6,11 @@ use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ofctl::MacAddr;
 use ofctl::flow::FlowEntry;
-use ofctl::wire::OfPort;
+use ofctl::wire::{OfPort, PacketOut};
 
+use super::announce::{Announcement, Audience};
 use super::changes::FlowChanges;
 use super::flood::{self, Chunks, chunk_of_node, chunk_of_port};
 use super::ports::{PortsPlan, encapsulation_link, ports};
@@ -117,6 +119,9 @@ pub struct Planner {
     members: HashMap<NetworkName, Members>,
     /// Networks of this node's endpoints, by the name of their host link.
     links: HashMap<LinkName, (NetworkName, EndpointId)>,
+    /// The MAC that each address of a network with local members was last seen with.
+    neighbours: HashMap<NetworkName, HashMap<IpAddr, MacAddr>>,
+    announcements: BTreeSet<Announcement>,
     dirty: HashSet<Owner>,
     owned: HashMap<Owner, Vec<Key>>,
     table: KeyMap<Claims>,
@@ -130,6 +135,8 @@ impl Planner {
             facts,
             members: HashMap::new(),
             links: HashMap::new(),
+            neighbours: HashMap::new(),
+            announcements: BTreeSet::new(),
             dirty: HashSet::from([Owner::Switch]),
             owned: HashMap::new(),
             table: KeyMap::default(),
@@ -223,6 +230,7 @@ impl Planner {
         }
         let before = of_network.insert(endpoint.id.clone(), endpoint.clone());
         self.count(before.as_deref(), Some(&endpoint));
+        self.note_neighbour(&endpoint);
     }
 
     /// Removes an endpoint.
@@ -248,6 +256,9 @@ impl Planner {
             for port in before.into_iter().chain(port) {
                 self.dirty.insert(Owner::Flood(network.clone(), Reach::Local, chunk_of_port(port)));
             }
+            if before.is_none() {
+                self.announce_to_trunk(&network, &id);
+            }
             self.dirty.insert(Owner::LocalEndpoint(network.clone(), id));
             self.dirty.insert(Owner::Network(network));
         } else if Encapsulation::ALL.into_iter().any(|e| encapsulation_link(e).as_ref() == Some(link)) {
@@ -262,6 +273,48 @@ impl Planner {
     /// Tells the MTU of the underlay's link, in bytes. It counts for links that are made from now on.
     pub fn set_underlay_mtu(&mut self, mtu: Option<u16>) {
         self.facts.underlay_mtu = mtu;
+    }
+
+    /// Sees whether an endpoint's addresses have come from another MAC.
+    fn note_neighbour(&mut self, endpoint: &Endpoint) {
+        if endpoint.phase == Phase::Left {
+            return;
+        }
+        let known = self.neighbours.entry(endpoint.network.clone()).or_default();
+        for address in endpoint.addresses.iter().map(|net| net.addr()) {
+            let before = known.insert(address, endpoint.mac);
+            if before.is_some_and(|before| before != endpoint.mac) {
+                self.announcements.insert(Announcement {
+                    network: endpoint.network.clone(),
+                    address,
+                    mac: endpoint.mac,
+                    audience: Audience::Members,
+                });
+            }
+        }
+    }
+
+    fn announce_to_trunk(&mut self, network: &NetworkName, id: &EndpointId) {
+        let is_vlan = self.view.networks.get(network).is_some_and(|network| network.vlan.is_some());
+        let Some(endpoint) = self.view.endpoint(network, id).filter(|_| is_vlan) else { return };
+        self.announcements.extend(endpoint.addresses.iter().map(|net| Announcement {
+            network: network.clone(),
+            address: net.addr(),
+            mac: endpoint.mac,
+            audience: Audience::Trunk,
+        }));
+    }
+
+    /// What neighbours are to be told, now that the flows of the plan are in place.
+    pub fn take_announcements(&mut self) -> Vec<PacketOut> {
+        let announcements = std::mem::take(&mut self.announcements);
+        let packet = |announcement: &Announcement| {
+            let network = self.view.networks.get(&announcement.network)?;
+            let members: Vec<OfPort> = self.local_ports(self.members_of(&announcement.network)?).collect();
+            let trunk = self.facts.encapsulation_port(Encapsulation::Vlan);
+            announcement.packet(network, &members, trunk)
+        };
+        announcements.iter().filter_map(packet).collect()
     }
 
     fn touch_network(&mut self, name: &NetworkName) {
@@ -325,6 +378,9 @@ impl Planner {
                 }
             }
             let is_present = !members.local.is_empty();
+            if !is_present {
+                self.neighbours.remove(name);
+            }
             if members.local.is_empty() && members.remote.is_empty() {
                 self.members.remove(name);
             }

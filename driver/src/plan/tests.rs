@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ofctl::flow::FlowKey;
-use ofctl::wire::OfPort;
+use ofctl::packet::Frame;
+use ofctl::wire::{Action, Field, OfPort};
 use proptest::prelude::*;
 
 use super::*;
@@ -231,6 +232,48 @@ fn a_moved_address_is_its_new_holders_as_soon_as_the_old_one_is_gone() {
     let towards = format!("dl_dst={}", here.mac);
     let flow = planner.flows().find(|flow| flow.to_string().contains(&towards)).unwrap().to_string();
     assert!(flow.contains("load:0x6->NXM_NX_REG5[]"), "{flow}");
+}
+
+/// An address that comes back with another MAC is announced to those who may remember the old one.
+#[test]
+fn a_changed_mac_is_announced_to_local_members() {
+    let mut planner = two_nodes();
+    assert_eq!(planner.take_announcements(), []);
+    let moved = Endpoint { mac: "02:00:00:00:00:99".parse().unwrap(), ..endpoint("blue", 2, 3) };
+    planner.remove_endpoint(&moved.network, &moved.id);
+    planner.set_endpoint(Arc::new(endpoint("blue", 2, 3)));
+    assert_eq!(planner.take_announcements(), [], "the same MAC as before");
+    planner.set_endpoint(Arc::new(moved.clone()));
+    let packets = planner.take_announcements();
+    let (v4, v6) = ("10.5.0.3".parse().unwrap(), "fd00:5::3".parse().unwrap());
+    let all_nodes = ("33:33:00:00:00:01".parse().unwrap(), "ff02::1".parse().unwrap());
+    let expected = [
+        Frame::arp_request(moved.mac, v4, v4),
+        Frame::neighbour_advertisement((moved.mac, v6), all_nodes, 0x20, v6).build(),
+    ];
+    assert_eq!(packets.iter().map(|packet| packet.data.clone()).collect::<Vec<_>>(), expected);
+    assert!(packets.iter().all(|packet| packet.actions == [Action::Output(OfPort(5))]));
+    assert_eq!(planner.take_announcements(), []);
+}
+
+/// Physical switches learn where a VLAN's endpoint is as soon as it is there.
+#[test]
+fn an_endpoint_on_a_vlan_is_announced_to_the_trunk() {
+    let mut planner = two_nodes();
+    planner.set_network(Arc::new(network("green", 9, Encapsulation::Vlan)));
+    planner.set_ofport(&name("sl-trunk"), Some(OfPort(4)));
+    let newcomer = endpoint("green", 1, 4);
+    planner.set_endpoint(Arc::new(newcomer.clone()));
+    assert_eq!(planner.take_announcements(), []);
+    planner.set_ofport(&newcomer.id.host_link(), Some(OfPort(8)));
+    let packets = planner.take_announcements();
+    assert_eq!(packets.len(), 2, "one of each family");
+    let tagged = [
+        Action::PushVlan(0x8100),
+        Action::set_field(Field::VlanVid, 0x1000u16 | 109),
+        Action::Output(OfPort(4)),
+    ];
+    assert!(packets.iter().all(|packet| packet.actions == tagged), "{packets:?}");
 }
 
 #[test]

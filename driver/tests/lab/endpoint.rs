@@ -78,12 +78,18 @@ impl Endpoint {
         mtu.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no MTU in {shown}"))
     }
 
-    /// Echo requests; every one must be answered.
+    /// Echo requests; every one must be answered. Says which were not, and what the neighbour tables hold.
     pub fn ping(&self, to: IpAddr, count: u32) -> Result<(), String> {
-        let count = count.to_string();
-        let said =
-            self.exec(["ping", "-n", "-q", "-i", "0.01", "-W", "1", "-c", &count, &to.to_string()]).ok()?;
-        if said.contains(" 0% packet loss") { Ok(()) } else { Err(said) }
+        let packets = count.to_string();
+        let said = self.exec(["ping", "-n", "-i", "0.01", "-W", "1", "-c", &packets, &to.to_string()]);
+        let answered =
+            |number: u32| said.stdout.lines().any(|line| line.contains(&format!("_seq={number} ttl=")));
+        let lost: Vec<u32> = (1..=count).filter(|number| !answered(*number)).collect();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let neighbours = self.exec(["ip", "neigh"]).stdout;
+        Err(format!("lost {lost:?} of {count} to {to}; {} neighbours here: {neighbours}", said.stderr))
     }
 
     /// One echo request as large as the link allows, not to be fragmented.

@@ -11,6 +11,9 @@ use super::namespace::{NetNs, Printed, Space};
 use super::packet::mac;
 use super::{ETCD, Lab, PATIENCE, Plan, Store, binary, eventually, inside};
 
+/// Where containerd listens, in the host's own /run.
+const CONTAINERD: &str = "/run/containerd/containerd.sock";
+
 /// A host: a network namespace with a /run of its own, and daemons in them.
 #[derive(Debug)]
 pub struct Host {
@@ -21,6 +24,7 @@ pub struct Host {
     cgroup: String,
     agent: Option<Daemon>,
     dockerd: Option<Daemon>,
+    containerd: Option<Daemon>,
     vswitchd: Option<Daemon>,
     ovsdb: Option<Daemon>,
     holder: Daemon,
@@ -67,6 +71,7 @@ impl Host {
             cgroup: format!("/{}", lab.name),
             agent: None,
             dockerd: None,
+            containerd: None,
             vswitchd: None,
             ovsdb: None,
             holder,
@@ -316,12 +321,22 @@ impl Host {
 
     /// Starts dockerd, waits until it answers, and imports the image `busybox` if it has none.
     pub fn start_dockerd(&mut self) {
+        if self.containerd.is_none() {
+            self.start_containerd();
+        }
         let config = self.path("docker/daemon.json");
         std::fs::write(self.seen(&config), "{\"live-restore\": true}").expect("dockerd's configuration");
         let mut command = Command::new("dockerd");
         command
             .args(["--config-file", &config, "--data-root", &self.path("docker/data")])
-            .args(["--host", "unix:///run/docker.sock", "--pidfile", "/run/docker.pid"])
+            .args([
+                "--containerd",
+                CONTAINERD,
+                "--host",
+                "unix:///run/docker.sock",
+                "--pidfile",
+                "/run/docker.pid",
+            ])
             .args(["--storage-driver", "vfs", "--exec-opt", "native.cgroupdriver=cgroupfs"])
             .args(["--cgroup-parent", &self.cgroup]);
         self.dockerd = Some(Daemon::start(&self.space, format!("{}: dockerd", self.name), command));
@@ -332,6 +347,24 @@ impl Host {
         if self.docker("image inspect busybox").ok().is_err() {
             self.import_busybox();
         }
+    }
+
+    /// A containerd that outlives dockerd, as an installed one does.
+    fn start_containerd(&mut self) {
+        let config = self.path("docker/containerd.toml");
+        let root = self.path("docker/containerd");
+        let text = format!(
+            "version = 2\nroot = \"{root}\"\nstate = \"/run/containerd\"\n\
+             disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = \"{CONTAINERD}\"\n"
+        );
+        std::fs::write(self.seen(&config), text).expect("containerd's configuration");
+        let mut command = Command::new("containerd");
+        command.args(["--config", &config]);
+        self.containerd = Some(Daemon::start(&self.space, format!("{}: containerd", self.name), command));
+        eventually("containerd", PATIENCE, || {
+            let socket = self.seen(CONTAINERD);
+            std::os::unix::net::UnixStream::connect(socket).map_err(|error| error.to_string())
+        });
     }
 
     fn import_busybox(&self) {
@@ -353,6 +386,11 @@ impl Host {
     }
 
     pub(super) fn daemons(&self) -> impl Iterator<Item = &Daemon> {
-        self.ovsdb.iter().chain(&self.vswitchd).chain(&self.dockerd).chain(&self.agent)
+        self.ovsdb
+            .iter()
+            .chain(&self.vswitchd)
+            .chain(&self.containerd)
+            .chain(&self.dockerd)
+            .chain(&self.agent)
     }
 }

@@ -166,7 +166,9 @@ fn the_first_packet_is_answered() {
         let new = endpoint(&lab, 1, &networks);
         for (place, to) in [("same host", &beside), ("across", &across)] {
             if let Err(said) = new.ping(to.v4().into(), 1) {
-                lost.push(format!("{number}, {place}: {said}"));
+                let there = to.exec(["ip", "neigh"]).stdout;
+                let own = new.exec(["ip", "-br", "link", "show", "eth0"]).stdout;
+                lost.push(format!("{number}, {place}, {own}: {said}; neighbours there: {there}"));
             }
         }
         lab.host(1).engine().detach(&networks[0], new).expect("detaching");

@@ -12,7 +12,8 @@
 //!
 //! ```
 //! use ofctl::flow::FlowEntry;
-//! use ofctl::sim::{Frame, Switch};
+//! use ofctl::packet::Frame;
+//! use ofctl::sim::Switch;
 //! use ofctl::wire::{Action, Field, Match, OfPort, TableId};
 //!
 //! let switch = Switch::new().with_flows([
@@ -31,9 +32,9 @@
 //! ```
 
 mod check;
-mod checksum;
+
 mod classifier;
-mod frame;
+
 mod key;
 mod layout;
 mod packet;
@@ -41,10 +42,11 @@ mod pipeline;
 mod rewrite;
 mod switch;
 mod trace;
+mod verify;
 
 pub use check::{Refusal, Refused};
-pub use checksum::{ChecksumError, verify_checksums};
-pub use frame::Frame;
+pub use verify::{ChecksumError, verify_checksums};
+
 pub use packet::{NoSuchField, Packet, Tunnel};
 pub use pipeline::{MAX_DEPTH, MAX_RESUBMITS};
 pub use switch::{FragmentMode, Switch, TunnelPort};

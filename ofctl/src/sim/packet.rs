@@ -30,7 +30,8 @@ pub struct NoSuchField {
 /// A real frame and its metadata: ingress port, tunnel, registers and the like.
 ///
 /// ```
-/// use ofctl::sim::{Frame, Packet};
+/// use ofctl::packet::Frame;
+/// use ofctl::sim::Packet;
 /// use ofctl::wire::{Field, OfPort};
 ///
 /// let frame = Frame::arp_request("02:00:00:00:00:01".parse()?, "10.0.0.1".parse()?, "10.0.0.2".parse()?);

@@ -3,9 +3,9 @@
 //! The order, and the cases in which nothing is written, are those of Open vSwitch's `commit_odp_actions`, so
 //! that a frame leaves the simulator as it leaves a switch.
 
-use super::checksum::{crc32c, updated, upper_layer};
 use super::key::{Key, TAG_PRESENT};
 use super::layout::{Layer3, Layout};
+use crate::packet::checksum::{crc32c, updated, upper_layer};
 use crate::wire::{Field, FieldValue};
 
 /// A frame, where its headers are, and what they say.

@@ -54,7 +54,8 @@ pub(super) struct Group {
 ///
 /// ```
 /// use ofctl::flow::FlowEntry;
-/// use ofctl::sim::{Frame, Switch};
+/// use ofctl::packet::Frame;
+/// use ofctl::sim::Switch;
 /// use ofctl::wire::{Action, Field, Match, OfPort, TableId};
 ///
 /// let switch = Switch::new().with_flows([

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ofctl::MacAddr;
 use ofctl::flow::FlowEntry;
-use ofctl::sim::{Frame, Switch, Tunnel};
+use ofctl::packet::Frame;
+use ofctl::sim::{Switch, Tunnel};
 use ofctl::wire::{
     Action, Bucket, Cookie, Field, FieldValue, GroupId, GroupType, Instructions, Match, OfPort, SubField,
     TableId,

@@ -82,6 +82,7 @@ impl Edge {
             request = self.requests.fetch_add(1, Ordering::Relaxed),
             network = tracing::field::Empty,
             endpoint = tracing::field::Empty,
+            network_name = tracing::field::Empty,
         );
         self.call(method, &body).instrument(span).await
     }

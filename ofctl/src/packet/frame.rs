@@ -1,4 +1,4 @@
-//! Frames for tests, layer by layer, with right lengths and checksums.
+//! A frame, layer by layer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,7 +8,8 @@ use crate::MacAddr;
 /// What a frame is made from; [`Frame::build`] gives its bytes.
 ///
 /// ```
-/// use ofctl::sim::{Frame, verify_checksums};
+/// use ofctl::packet::Frame;
+/// use ofctl::sim::verify_checksums;
 ///
 /// let frame = Frame::between("02:00:00:00:00:01".parse()?, "02:00:00:00:00:02".parse()?)
 ///     .vlan(7)

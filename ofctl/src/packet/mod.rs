@@ -1,0 +1,6 @@
+//! Frames as bytes, made layer by layer with right lengths and checksums. Pure.
+
+pub(crate) mod checksum;
+mod frame;
+
+pub use frame::Frame;
