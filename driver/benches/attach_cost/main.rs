@@ -1,11 +1,16 @@
 //! What attaching a container costs, beside Docker's other drivers on the same engines: prints tables.
 //!
-//!     cargo bench --bench attach_cost
+//!     cargo bench --bench attach_cost              all
+//!     cargo bench --bench attach_cost -- agent     the second part alone
 //!
 //! Two hosts of the live tests' lab, one on etcd and one on the embedded store, each with a real dockerd, an Open
 //! vSwitch on the userspace datapath and an agent. `docker network connect` is measured as the Engine API's call, from
 //! request to reply, so that the start of the docker command does not count. The drivers take turns within every
-//! round, so that a busy machine disturbs all of them alike. A second part measures the agent by itself.
+//! round, so that a busy machine disturbs all of them alike. A second part measures the agent by itself, and tells what
+//! processor time it and ovs-vswitchd had, which a busy machine hardly changes.
+//!
+//! All files are in memory (tmpfs), dockerd's and etcd's too. On a disk, CreateEndpoint costs one fsync more: see
+//! `cargo bench --bench ledger`.
 //!
 //! Needs root and what the live tests need, and says so where something is missing.
 
@@ -49,7 +54,7 @@ impl Sample {
         let least = self.0.iter().min().copied().unwrap_or_default();
         let most = self.0.iter().max().copied().unwrap_or_default();
         println!(
-            "{what:<58} {:>8.1} {:>8.1} {:>8.1} {:>5}",
+            "{what:<64} {:>8.1} {:>8.1} {:>8.1} {:>5}",
             millis(self.median()),
             millis(least),
             millis(most),
@@ -59,7 +64,7 @@ impl Sample {
 }
 
 fn heading(what: &str) {
-    println!("\n{what:<58} {:>8} {:>8} {:>8} {:>5}", "median", "min", "max", "n");
+    println!("\n{what:<64} {:>8} {:>8} {:>8} {:>5}", "median", "min", "max", "n");
 }
 
 /// A Docker network of one driver, on one engine.
@@ -77,13 +82,14 @@ fn main() {
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
-    let start = |store| Plan::hosts(1).store(store).docker().start();
-    let (Some(etcd), Some(embedded)) = (start(Store::Etcd), start(Store::Embedded)) else { return };
     println!("load average at the start: {}", load());
-    connect(&etcd, &embedded);
-    drop((etcd, embedded));
+    if !std::env::args().any(|argument| argument == "agent") {
+        let start = |store| Plan::hosts(1).store(store).docker().start();
+        let (Some(etcd), Some(embedded)) = (start(Store::Etcd), start(Store::Embedded)) else { return };
+        connect(&etcd, &embedded);
+    }
     for (store, name) in [(Store::Embedded, "embedded store"), (Store::Etcd, "etcd")] {
-        let lab = Plan::hosts(1).store(store).start().expect("it did before");
+        let Some(lab) = Plan::hosts(1).store(store).start() else { return };
         agent(lab.host(1), name);
     }
     println!("\nload average at the end: {}", load());
@@ -137,7 +143,8 @@ fn connect(etcd: &Lab, embedded: &Lab) {
     subjects.iter().for_each(|subject| subject.disconnect.print(&subject.what));
 }
 
-/// The networks, and two running containers: one that has a bridge network already, and one that has none.
+/// The networks, each with a container that stays, and two running containers that come and go: one that has a bridge
+/// network already, and one that has none.
 fn prepare(host: &Host) {
     let docker = |words: &str| host.docker(words).expect(words);
     host.exec(["ip", "link", "add", "parent", "type", "veth", "peer", "name", "far"]).expect("a parent");
@@ -149,6 +156,9 @@ fn prepare(host: &Host) {
         "network create -d sluice --ipam-driver sluice --ipam-opt network=blue -o network=blue -o encap=vxlan \
          --subnet 10.5.0.0/16 blue",
     );
+    for network in ["bridged", "macvlan", "blue"] {
+        docker(&format!("run -d --network {network} busybox sleep 100000"));
+    }
     for container in ["second", "only"] {
         docker(&format!("run -d --name {container} --network base busybox sleep 100000"));
     }
@@ -162,6 +172,8 @@ fn join(host: &Host, network: &DockerNetwork) -> Joined {
 fn leave(host: &Host, network: &DockerNetwork, joined: &Joined) -> Duration {
     let took = host.engine().leave(network, joined).expect("Leave and DeleteEndpoint");
     host.await_no_link(&joined.link);
+    // The kernel is not done with a link when its name is gone.
+    std::thread::sleep(SETTLE);
     took
 }
 
@@ -171,6 +183,7 @@ fn agent(host: &Host, store: &str) {
     let network = host.engine().create_network(&spec).expect("a network");
     let come_and_go = |what: &str| {
         let (mut joins, mut leaves) = (Sample::default(), Sample::default());
+        let before = [host.agent_time(), host.vswitchd_time()];
         for _ in 0..ROUNDS {
             let joined = join(host, &network);
             joins.0.push(joined.took);
@@ -178,18 +191,23 @@ fn agent(host: &Host, store: &str) {
         }
         joins.print(&format!("CreateEndpoint + Join, {what}"));
         leaves.print(&format!("Leave + DeleteEndpoint, {what}"));
+        let after = [host.agent_time(), host.vswitchd_time()];
+        let [agent, vswitchd] = [0, 1].map(|n| (after[n] - before[n]).as_secs_f64() * 1e3 / ROUNDS as f64);
+        println!("  processor time of both together: agent {agent:.2}, ovs-vswitchd {vswitchd:.2}");
     };
     heading(&format!("the agent alone, {store}, dual stack, ms"));
     come_and_go("empty host");
     let standing: Vec<Joined> = (0..STANDING).map(|_| join(host, &network)).collect();
     come_and_go(&format!("{STANDING} others"));
     for joined in &standing {
-        leave(host, &network, joined);
+        host.engine().leave(&network, joined).expect("Leave and DeleteEndpoint");
     }
+    standing.iter().for_each(|joined| host.await_no_link(&joined.link));
 
     let next = AtomicUsize::new(0);
     let made = Mutex::new(Vec::with_capacity(FLOOD));
     let begin = Instant::now();
+    let before = [host.agent_time(), host.vswitchd_time()];
     std::thread::scope(|scope| {
         for _ in 0..CALLERS {
             scope.spawn(|| {
@@ -201,15 +219,19 @@ fn agent(host: &Host, store: &str) {
         }
     });
     let took = begin.elapsed();
+    let after = [host.agent_time(), host.vswitchd_time()];
     let made = made.into_inner().expect("no caller panicked");
     let edge = |edge: &[Joined]| Sample(edge.iter().map(|joined| joined.took).collect());
     edge(&made[..EDGE]).print(&format!("{FLOOD} by {CALLERS} callers at once: the first {EDGE}"));
     edge(&made[FLOOD - EDGE..]).print(&format!("{FLOOD} by {CALLERS} callers at once: the last {EDGE}"));
     come_and_go(&format!("{FLOOD} others"));
     println!(
-        "{FLOOD} by {CALLERS} callers at once took {:.2} s: {:.0} endpoints/s; the agent has {:.1} MiB",
+        "{FLOOD} by {CALLERS} callers at once took {:.2} s: {:.0} endpoints/s; processor time: agent {:.2} s, ovs-vswitchd \
+         {:.2} s; the agent has {:.1} MiB",
         took.as_secs_f64(),
         FLOOD as f64 / took.as_secs_f64(),
+        (after[0] - before[0]).as_secs_f64(),
+        (after[1] - before[1]).as_secs_f64(),
         host.agent_memory() as f64 / 1024.0
     );
 }
