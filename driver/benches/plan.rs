@@ -3,7 +3,7 @@
 //! `from_scratch` is the whole plan from nothing; `one_endpoint_comes_and_goes` what one container costs a running
 //! agent.
 
-#![expect(missing_docs, clippy::unwrap_used, reason = "a bench")]
+#![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The effects on this node, and what is observed of it.
 //!
 //! - [`link`]: network links, by rtnetlink.
-//! - [`switch`]: bridges and ports, by OVSDB.
+//! - `switch`: bridges and ports, by OVSDB.
 //! - [`programmer`]: the task that leads links, ports and flows to the plan.
 //! - [`docker`]: what the Docker Engine lists.
 

@@ -18,6 +18,7 @@
 //! next rounds go on, since the kernel takes its time over a link; an EndpointID is never used again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -31,7 +32,7 @@ use ofctl::session::Failure;
 use ofctl::wire::{FlowMod, FlowStatsRequest, FragmentMode, OfPort};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{debug, info, warn};
 
 use super::link::{LinkOptions, Links};
@@ -41,6 +42,9 @@ use crate::plan::ports::{PortKind, PortPlan};
 use crate::plan::tables::Generation;
 use crate::plan::{Facts, Planner};
 use crate::reconcile::{self, ObservedPort};
+
+/// How long a link that could not be removed is left alone.
+const REMOVAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where the switch is and how patient to be with it.
 #[derive(Clone, Debug)]
@@ -268,6 +272,8 @@ struct Programmed {
     audited: Instant,
     /// The switch's own word for its release.
     version: String,
+    /// Tunnel ends whose MAC the switch was made to resolve since the last audit.
+    woken: BTreeSet<IpAddr>,
 }
 
 /// Why a round did not come to its end. It is tried again.
@@ -538,10 +544,12 @@ impl Task {
                 }
                 (id, outcome.is_ok())
             });
-            Removed {
-                ports: ports.into_iter().map(|port| port.name).collect(),
-                links: join_all(deletions).await,
+            let links = join_all(deletions).await;
+            if links.iter().any(|(_, is_gone)| !is_gone) {
+                // Until it is told, no round tries again: each would at once.
+                sleep(REMOVAL_PAUSE).await;
             }
+            Removed { ports: ports.into_iter().map(|port| port.name).collect(), links }
         });
     }
 
@@ -555,9 +563,6 @@ impl Task {
             if *is_gone && let Some(present) = &mut self.present_links {
                 present.remove(id);
             }
-        }
-        if removed.links.iter().any(|(_, is_gone)| !is_gone) {
-            self.retry.failed();
         }
     }
 
@@ -625,10 +630,14 @@ impl Task {
         Ok(())
     }
 
-    /// The connection to ovsdb-server; a new one makes sure of the bridge.
+    /// The connection to ovsdb-server; a new one makes sure of the bridge, as does one that misses it.
     async fn connect_ovsdb(&mut self) -> Result<ovsdb::Client, RoundError> {
         if let Some((client, _)) = &self.ovsdb {
-            return Ok(client.clone());
+            if self.observe(client).dataplane.is_some() {
+                return Ok(client.clone());
+            }
+            warn!(bridge = self.config.bridge, "the bridge is gone; it is made again");
+            self.ovsdb = None;
         }
         let target = ovsdb::Target::Unix(self.config.ovs_rundir.join("db.sock"));
         let client = ovsdb::Client::connect(target, ovsdb::Options::default(), self.deadline()).await?;
@@ -674,10 +683,21 @@ impl Task {
         Ok(())
     }
 
-    /// Tells neighbours what has changed for them. That they hear it is not certain on any network.
+    /// Tells neighbours what has changed for them, and wakes up new far ends. That they hear it is not certain on any
+    /// network.
     async fn announce(&mut self) {
-        let packets = self.planner.take_announcements();
-        let Some(programmed) = &self.openflow else { return };
+        let mut packets = self.planner.take_announcements();
+        let Some(programmed) = &mut self.openflow else { return };
+        let far_ends = self.planner.far_ends();
+        programmed.woken.retain(|far| far_ends.contains(far));
+        for far in far_ends {
+            if !programmed.woken.contains(&far)
+                && let Some(packet) = self.planner.wake_up(far)
+            {
+                packets.push(packet);
+                programmed.woken.insert(far);
+            }
+        }
         for packet in packets {
             if let Err(error) = programmed.connection.packet_out(packet).await {
                 debug!(%error, "neighbours could not be told of a change");
@@ -703,7 +723,14 @@ impl Task {
             milliseconds = started.elapsed().as_millis() as u64,
             "the switch has the whole plan"
         );
-        Ok(Programmed { connection, events, generation, audited: Instant::now(), version })
+        Ok(Programmed {
+            connection,
+            events,
+            generation,
+            audited: Instant::now(),
+            version,
+            woken: BTreeSet::new(),
+        })
     }
 
     /// Sends flow mods as one atomic bundle. Those that the switch refuses are left out and remembered, so that the
@@ -738,6 +765,10 @@ impl Task {
     async fn audit(&mut self) -> Result<(), RoundError> {
         let Some(programmed) = &mut self.openflow else { return Ok(()) };
         programmed.audited = Instant::now();
+        // The switch forgets what it has not used for a quarter of an hour.
+        programmed.woken.clear();
+        // Links are read once and then known by what is done to them; another hand may have done something else.
+        self.present_links = None;
         let (connection, generation) = (programmed.connection.clone(), programmed.generation);
         let observed = connection.dump_flows(FlowStatsRequest::default()).await?;
         let plan = self.planner.flows().filter(|flow| !self.refused.contains_key(&flow.key()));

@@ -5,14 +5,18 @@
 //! neighbour advertisement, RFC 4861 §7.2.6. And a VLAN's physical switches and hosts are told of each endpoint that
 //! comes up here, which Docker before 28 does not do. Docker's own announcements do not pass: tables 10 and 14 end
 //! them.
+//!
+//! [`wake_up`] is for the underlay: Open vSwitch's userspace datapath drops a tunnel packet while it resolves the far
+//! end's MAC, so every far end is sent a packet before an endpoint's first one.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use ofctl::MacAddr;
 use ofctl::packet::Frame;
-use ofctl::wire::{Action, OfPort, PacketOut};
+use ofctl::wire::{Action, Field, OfPort, PacketOut};
 
 use super::l2::tag;
+use super::tunnel::destination;
 use crate::model::{Network, NetworkName};
 
 /// Who is to hear an announcement.
@@ -48,6 +52,17 @@ impl Announcement {
         let is_heard = actions.iter().any(|action| matches!(action, Action::Output(_)));
         is_heard.then(|| PacketOut::new(OfPort::CONTROLLER, actions, frame(self.mac, self.address)))
     }
+}
+
+/// The Ethernet type of frames that mean nothing, IEEE 802 local experimental 1.
+const ETH_TYPE_EXPERIMENTAL: u16 = 0x88b5;
+
+/// A packet to another node's tunnel end that the other end drops: key 0 is no network's.
+pub(super) fn wake_up(far: IpAddr, tunnel: OfPort) -> PacketOut {
+    let nobody = MacAddr([0x02, 0, 0, 0, 0, 0]);
+    let frame = Frame::between(nobody, nobody).eth_type(ETH_TYPE_EXPERIMENTAL).payload(&[0; 46]).build();
+    let actions = vec![Action::set_field(Field::TunnelId, 0u64), destination(far), Action::Output(tunnel)];
+    PacketOut::new(OfPort::CONTROLLER, actions, frame)
 }
 
 fn frame(mac: MacAddr, address: IpAddr) -> Vec<u8> {

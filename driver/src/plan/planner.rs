@@ -10,7 +10,7 @@ use ofctl::MacAddr;
 use ofctl::flow::FlowEntry;
 use ofctl::wire::{OfPort, PacketOut};
 
-use super::announce::{Announcement, Audience};
+use super::announce::{self, Announcement, Audience};
 use super::changes::FlowChanges;
 use super::flood::{self, Chunks, chunk_of_node, chunk_of_port};
 use super::ports::{PortsPlan, encapsulation_link, ports};
@@ -319,6 +319,23 @@ impl Planner {
             announcement.packet(network, &members, trunk)
         };
         announcements.iter().filter_map(packet).collect()
+    }
+
+    /// The tunnel ends of other nodes that have members of this node's networks.
+    pub fn far_ends(&self) -> BTreeSet<IpAddr> {
+        let is_tunnelled = |name: &NetworkName| {
+            self.view.networks.get(name).is_some_and(|network| network.encapsulation.is_tunnel())
+        };
+        let members =
+            self.members.iter().filter(|(name, members)| !members.local.is_empty() && is_tunnelled(name));
+        members.flat_map(|(_, members)| self.remote_nodes(members)).map(|(_, underlay)| underlay).collect()
+    }
+
+    /// A packet that makes the switch resolve a tunnel's far end; the far end drops it.
+    pub fn wake_up(&self, far: IpAddr) -> Option<PacketOut> {
+        let tunnel =
+            Encapsulation::TUNNELS.into_iter().find_map(|tunnel| self.facts.encapsulation_port(tunnel))?;
+        Some(announce::wake_up(far, tunnel))
     }
 
     fn touch_network(&mut self, name: &NetworkName) {

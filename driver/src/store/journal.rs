@@ -112,7 +112,6 @@ fn checksum(bytes: &[u8]) -> u64 {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

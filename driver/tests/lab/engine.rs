@@ -14,6 +14,7 @@ use super::endpoint::Endpoint;
 use super::host::Host;
 use super::namespace::NetNs;
 use super::packet::mac;
+use super::{PATIENCE, eventually};
 
 /// Makes the calls of one host's dockerd.
 #[derive(Debug)]
@@ -225,6 +226,13 @@ impl<'h> Engine<'h> {
             ns.exec(["ip", "-6", "address", "add", v6, "dev", "eth0", "nodad"]).ok()?;
         }
         ns.exec(["ip", "link", "set", "eth0", "up"]).ok()?;
+        // The kernel brings the host's end up after the call has returned, and drops what is sent there until then.
+        // With dockerd that is long past when a container's process starts.
+        let host_link = link.replacen("slc-", "slh-", 1);
+        eventually("the host's end is up", PATIENCE, || {
+            let seen = self.host.net().exec(["ip", "-br", "link", "show", &host_link]).stdout;
+            if seen.contains(" UP ") { Ok(()) } else { Err(seen) }
+        });
         for key in ["Gateway", "GatewayIPv6"] {
             if let Some(gateway) =
                 joined.get(key).and_then(Value::as_str).filter(|gateway| !gateway.is_empty())

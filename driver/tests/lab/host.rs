@@ -20,6 +20,7 @@ pub struct Host {
     name: String,
     number: u8,
     store: Store,
+    underlay_v6: bool,
     home: PathBuf,
     cgroup: String,
     agent: Option<Daemon>,
@@ -67,6 +68,7 @@ impl Host {
             name,
             number,
             store: plan.store,
+            underlay_v6: plan.underlay_v6,
             home,
             cgroup: format!("/{}", lab.name),
             agent: None,
@@ -105,6 +107,11 @@ impl Host {
     fn configure_uplink(&self) {
         let address = format!("{}/24", self.address());
         self.exec(["ip", "address", "replace", &address, "dev", "br-phy"]).expect("the underlay's address");
+        if self.underlay_v6 {
+            let address = format!("{}/64", self.underlay());
+            self.exec(["ip", "-6", "address", "replace", &address, "dev", "br-phy", "nodad"])
+                .expect("the underlay's IPv6 address");
+        }
         self.exec(["ip", "link", "set", "br-phy", "up"]).expect("the underlay up");
         self.exec(["ethtool", "-K", "br-phy", "tx", "off"]).expect("offload off");
     }
@@ -117,6 +124,11 @@ impl Host {
     /// Its address on the wire.
     pub fn address(&self) -> String {
         format!("172.31.0.{}", self.number)
+    }
+
+    /// The address of its tunnels' ends.
+    pub fn underlay(&self) -> String {
+        if self.underlay_v6 { format!("fd31::{}", self.number) } else { self.address() }
     }
 
     /// Its network namespace.
@@ -217,6 +229,11 @@ impl Host {
         });
     }
 
+    /// Starts a daemon of the test's own on the host.
+    pub fn daemon(&self, name: &str, command: Command) -> Daemon {
+        Daemon::start(&self.space, format!("{}: {name}", self.name), command)
+    }
+
     /// The calls that dockerd makes, made by the test.
     pub fn engine(&self) -> Engine<'_> {
         Engine::new(self)
@@ -235,6 +252,11 @@ impl Host {
         eventually("ovsdb-server", PATIENCE, || {
             self.space.exec(["ovs-vsctl", "--timeout=5", &db, "--no-wait", "init"]).ok()
         });
+    }
+
+    /// SIGKILL to ovsdb-server; its file stays.
+    pub fn kill_ovsdb(&mut self) {
+        self.ovsdb = None;
     }
 
     /// Starts ovs-vswitchd.
@@ -288,7 +310,7 @@ impl Host {
         };
         let mut command = Command::new(binary());
         command
-            .args(["agent", "--node", &self.name, "--underlay", &self.address(), "--datapath", "netdev"])
+            .args(["agent", "--node", &self.name, "--underlay", &self.underlay(), "--datapath", "netdev"])
             .args(["--ovs-rundir", &self.path("ovs"), "--bridge", "br-int", "--uplink-bridge", "br-phy"])
             .args(["--store", &store, "--state-dir", &self.path("sluice")])
             .args(["--admin-socket", &self.path("sluice.sock")])

@@ -44,6 +44,25 @@ fn containers_on_two_hosts_and_names_on_one() {
     ping(lab.host(1), "three", "one").expect("by name, on one host");
 }
 
+/// The first packet that a container ever sends is the test: its only process is one ping.
+#[test]
+fn a_containers_first_packet_is_answered() {
+    let Some(lab) = with_blue(2) else { return };
+    let (beside, across) = (run(lab.host(1), "beside"), run(lab.host(2), "across"));
+    let mut lost = Vec::new();
+    for number in 0..50 {
+        for to in [&beside, &across] {
+            let said =
+                lab.host(1).docker(&format!("run --rm --network blue busybox ping -c 1 -W 1 {to}")).ok();
+            if let Err(said) = said {
+                lost.push(format!("{number}, to {to}: {said}"));
+            }
+        }
+    }
+    println!("{} of 100 containers lost their first packet", lost.len());
+    assert!(lost.is_empty(), "{} of 100 lost: {lost:?}", lost.len());
+}
+
 #[test]
 fn a_published_port_works_and_shows() {
     let Some(lab) = with_blue(1) else { return };

@@ -96,6 +96,18 @@ fn carries_everything(encap: &str) {
     reaches_members_only(&first, &[&beside, &across], &[&others[0], &others[1], &others[2]]);
 }
 
+/// The tunnels' ends may have IPv6 addresses as well.
+#[test]
+fn vxlan_and_geneve_over_an_ipv6_underlay() {
+    let Some(lab) = Plan::hosts(2).underlay_v6().start() else { return };
+    for encap in ["vxlan", "geneve"] {
+        let networks = on_every_host(&lab, &dual_stack(encap, encap));
+        let (one, two) = (endpoint(&lab, 1, &networks), endpoint(&lab, 2, &networks));
+        eventually("the hosts reach each other", PATIENCE, || one.ping(two.v4().into(), 1));
+        converse(&one, &two);
+    }
+}
+
 #[test]
 fn vxlan_carries_everything() {
     carries_everything("vxlan");
