@@ -344,7 +344,7 @@ impl Task {
                     None => return false,
                 }
             }
-            changed = changed(&mut self.ovsdb) => {
+            changed = changed(&mut self.ovsdb, self.retry.at.is_some()) => {
                 if let Err(error) = changed {
                     warn!(%error, "the connection to ovsdb-server is lost");
                     self.ovsdb = None;
@@ -404,8 +404,9 @@ impl Task {
         let offload = seen.dataplane != Some(Dataplane::OvsNetdev) || seen.userspace_tso;
 
         let plan = self.planner.ports();
-        let present = self.present_links().await?.clone();
-        let steps = reconcile::steps(&plan, &present, &seen.ports, &self.config.bridge);
+        self.read_links().await?;
+        let present = self.present_links.get_or_insert_default();
+        let steps = reconcile::steps(&plan, present, &seen.ports, &self.config.bridge);
         let mut faults: BTreeMap<EndpointId, String> =
             steps.refused.iter().map(|(id, refusal)| (id.clone(), refusal.to_string())).collect();
         let creations = steps.create_links.iter().map(|link| {
@@ -610,7 +611,8 @@ impl Task {
         transaction
     }
 
-    async fn present_links(&mut self) -> Result<&BTreeSet<EndpointId>, RoundError> {
+    /// Reads the links that are there, unless they are known.
+    async fn read_links(&mut self) -> Result<(), RoundError> {
         if self.present_links.is_none() {
             let mut present = BTreeSet::new();
             for link in self.links.list_endpoint_links().await? {
@@ -625,7 +627,7 @@ impl Task {
             }
             self.present_links = Some(present);
         }
-        Ok(self.present_links.get_or_insert_default())
+        Ok(())
     }
 
     /// The connection to ovsdb-server; a new one makes sure of the bridge, as does one that misses it.
@@ -792,10 +794,19 @@ fn port_fault(seen: &switch::Observation, name: &LinkName) -> String {
     }
 }
 
-/// The next changes of the database; pends for ever without a connection.
-async fn changed(ovsdb: &mut Option<(ovsdb::Client, ovsdb::Subscription)>) -> Result<(), ovsdb::ClientError> {
+/// Waits for changes of the database that call for a round: after a failure `any`, because the cause of it may have
+/// gone. Pends for ever without a connection.
+async fn changed(
+    ovsdb: &mut Option<(ovsdb::Client, ovsdb::Subscription)>,
+    any: bool,
+) -> Result<(), ovsdb::ClientError> {
     match ovsdb {
-        Some((_, subscription)) => subscription.next().await.map(|_| ()),
+        Some((_, subscription)) => loop {
+            let changes = subscription.next().await?;
+            if any || changes.iter().any(switch::concerns_ports) {
+                return Ok(());
+            }
+        },
         None => std::future::pending().await,
     }
 }

@@ -12,6 +12,8 @@
 //! - [`packet`]: whole frames, sent and seen.
 //! - [`eventually`]: waiting for a fact, up to a deadline, in place of sleeping.
 
+#![allow(dead_code, unused_imports, reason = "each test or bench that has the lab uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
@@ -28,7 +30,7 @@ pub mod packet;
 
 pub use daemon::Daemon;
 pub use endpoint::Endpoint;
-pub use engine::{Attach, DockerNetwork, NetworkSpec, call};
+pub use engine::{Attach, DockerNetwork, Joined, NetworkSpec, call};
 pub use host::Host;
 pub use namespace::{NetNs, Printed};
 
