@@ -9,6 +9,9 @@
 //! round, so that a busy machine disturbs all of them alike. A second part measures the agent by itself, and tells what
 //! processor time it and ovs-vswitchd had, which a busy machine hardly changes.
 //!
+//! OVN's Docker driver is not among them: as packaged in Debian 12 it does not start (it takes bytes for text), and it
+//! needs a dockerd with a cluster store.
+//!
 //! All files are in memory (tmpfs), dockerd's and etcd's too. On a disk, CreateEndpoint costs one fsync more: see
 //! `cargo bench --bench ledger`.
 //!
