@@ -211,7 +211,6 @@ pub(super) async fn run(
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used)]
 mod tests {
     use super::super::tests::{Host, blue, remote};
     use super::*;

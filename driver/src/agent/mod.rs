@@ -24,7 +24,6 @@ mod reconciler;
 mod registry;
 mod surroundings;
 #[cfg(test)]
-#[expect(clippy::unwrap_used)]
 mod tests;
 
 use std::collections::HashMap;

@@ -243,7 +243,6 @@ fn adoption(network: &DockerNetwork) -> CreateNetwork {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used)]
 mod tests {
     use super::super::tests::{Host, creation, endpoint};
     use super::*;

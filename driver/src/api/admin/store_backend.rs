@@ -312,7 +312,6 @@ impl Backend for StoreBackend {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::store::Embedded;
