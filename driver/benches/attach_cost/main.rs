@@ -9,6 +9,8 @@
 //! round, so that a busy machine disturbs all of them alike. A second part measures the agent by itself, and tells what
 //! processor time it and ovs-vswitchd had, which a busy machine hardly changes.
 //!
+//! Beside them stands a remote driver that does nothing but make a link: the floor of every remote driver.
+//!
 //! OVN's Docker driver is not among them: as packaged in Debian 12 it does not start (it takes bytes for text), and it
 //! needs a dockerd with a cluster store.
 //!
@@ -26,6 +28,7 @@ use std::time::{Duration, Instant};
 mod engine_api;
 #[path = "../../tests/lab/mod.rs"]
 mod lab;
+mod null_driver;
 
 use engine_api::EngineApi;
 use lab::{Attach, DockerNetwork, Host, Joined, Lab, NetworkSpec, Plan, Store};
@@ -113,6 +116,7 @@ fn connect(etcd: &Lab, embedded: &Lab) {
             let networks = [
                 ("bridged", format!("bridge ({store} host)")),
                 ("macvlan", format!("macvlan ({store} host)")),
+                ("null", format!("remote driver that only makes a link ({store} host)")),
                 ("blue", format!("sluice, vxlan, {store}")),
             ];
             subjects.extend(networks.map(|(network, what)| Subject {
@@ -154,12 +158,14 @@ fn prepare(host: &Host) {
     host.exec(["ip", "link", "set", "parent", "up"]).expect("the parent up");
     docker("network create -d bridge --subnet 10.91.0.0/16 base");
     docker("network create -d bridge --subnet 10.92.0.0/16 bridged");
+    null_driver::serve(host);
+    docker("network create -d null-link --subnet 10.94.0.0/16 null");
     docker("network create -d macvlan -o parent=parent --subnet 10.93.0.0/16 macvlan");
     docker(
         "network create -d sluice --ipam-driver sluice --ipam-opt network=blue -o network=blue -o encap=vxlan \
          --subnet 10.5.0.0/16 blue",
     );
-    for network in ["bridged", "macvlan", "blue"] {
+    for network in ["bridged", "macvlan", "null", "blue"] {
         docker(&format!("run -d --network {network} busybox sleep 100000"));
     }
     for container in ["second", "only"] {
