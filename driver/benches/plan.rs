@@ -55,6 +55,7 @@ fn endpoint(index: u32) -> Endpoint {
             format!("10.{b}.{c}.{d}/8").parse().unwrap(),
             format!("fd00:5::{:x}/64", index + 2).parse().unwrap(),
         ],
+        spare: None,
         phase: Phase::Joined,
         options: std::collections::BTreeMap::new(),
         unknown: UnknownFields::new(),

@@ -171,6 +171,7 @@ impl World {
                 node: name,
                 mac: "02:00:0a:05:00:02".parse().unwrap(),
                 addresses: vec![address.parse().unwrap()],
+                spare: None,
                 phase: Phase::Joined,
                 options: [("key".to_owned(), "value".to_owned())].into(),
                 unknown: UnknownFields::new(),

@@ -79,14 +79,14 @@ impl AdminBackend {
         let state = self.driver.registry.programmer().state();
         let error = state.faults.get(&endpoint.id).cloned();
         let links = self.links.list_endpoint_links().await.unwrap_or_default();
-        let link = links.into_iter().find(|link| link.endpoint.as_ref() == Some(&endpoint.id));
+        let link = links.into_iter().find(|link| link.endpoint.as_ref() == Some(endpoint.link_id()));
         PortStatus {
-            ofport: state.ofports.get(&endpoint.id.host_link()).map(|port| port.0),
+            ofport: state.ofports.get(&endpoint.host_link()).map(|port| port.0),
             mtu: link.as_ref().map(|link| link.mtu),
             up: link.is_some_and(|link| link.up),
             programmed: error.is_none()
                 && state.revision >= self.driver.registry.revision_of(&endpoint.id)
-                && state.ofports.contains_key(&endpoint.id.host_link()),
+                && state.ofports.contains_key(&endpoint.host_link()),
             error,
         }
     }

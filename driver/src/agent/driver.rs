@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use tokio::time::{Instant, timeout};
 use tracing::{Span, info, warn};
 
-use super::registry::{DockerNetwork, LocalEndpoint, NameTaken, Registry, Taken, now};
+use super::registry::{DockerNetwork, LocalEndpoint, NameTaken, Registry, Taken, Turn, now};
 use crate::api::libnetwork as edge;
 use crate::api::libnetwork::{
     CreateEndpoint, CreateEndpointReply, CreateNetwork, Driver, EndpointRef, Join, JoinReply, NetworkRef,
@@ -28,6 +28,7 @@ use crate::model::{
 };
 use crate::node::programmer::NotProgrammed;
 use crate::plan::Facts;
+use crate::plan::ports::endpoint_mtu;
 use crate::store::networks::{NetworkError, create_or_agree};
 use crate::store::{Store, StoreError};
 
@@ -288,29 +289,49 @@ impl AgentDriver {
         for address in addresses.iter().map(IpNet::addr) {
             self.check_address(&network, address)?;
         }
+        let spare = self.take_spare(&network);
         let endpoint = Arc::new(Endpoint {
             id: request.endpoint,
             network: network.name.clone(),
             node: self.registry.node().clone(),
             mac,
             addresses,
+            spare,
             phase: Phase::Created,
             options: BTreeMap::new(),
             unknown: UnknownFields::new(),
         });
-        self.registry.reserve(&turn, &endpoint)?;
-        self.take_addresses(&docker, &network, &endpoint).await?;
-        let local = LocalEndpoint {
-            endpoint: endpoint.clone(),
-            docker_network: request.network.clone(),
-            since: now(),
-        };
-        let added = match self.registry.add_endpoint(&turn, local).await {
-            Ok(true) => return Ok(reply),
-            Ok(false) => CallError::UnknownNetwork(request.network),
+        let kept = self.keep_endpoint(&turn, &docker, &network, &endpoint).await;
+        if let (Err(_), Some(spare)) = (&kept, &endpoint.spare) {
+            self.registry.programmer().give_up_spare(spare);
+        }
+        kept.map(|()| reply)
+    }
+
+    /// A link that is a port already, if there is one that suits the network.
+    fn take_spare(&self, network: &Network) -> Option<EndpointId> {
+        let mtu = self.registry.with_view(|view| endpoint_mtu(view, &self.facts.borrow(), network));
+        self.registry.programmer().take_spare(mtu)
+    }
+
+    /// Takes an endpoint's addresses, and persists it.
+    async fn keep_endpoint(
+        &self,
+        turn: &Turn,
+        docker: &DockerNetwork,
+        network: &Network,
+        endpoint: &Arc<Endpoint>,
+    ) -> Result<(), CallError> {
+        self.registry.reserve(turn, endpoint)?;
+        self.take_addresses(docker, network, endpoint).await?;
+        let local =
+            LocalEndpoint { endpoint: endpoint.clone(), docker_network: docker.id.clone(), since: now() };
+        let added = match self.registry.add_endpoint(turn, local).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => CallError::UnknownNetwork(docker.id.clone()),
             Err(error) => error.into(),
         };
-        self.give_up_addresses(&endpoint).await;
+        self.give_up_addresses(endpoint).await;
         Err(added)
     }
 
@@ -386,7 +407,7 @@ impl AgentDriver {
             .await
             .map_err(|source| CallError::NotProgrammed { endpoint: id.clone(), source })?;
         self.registry.set_phase(id, Phase::Joined);
-        let mut reply = JoinReply::new(id.sandbox_link());
+        let mut reply = JoinReply::new(local.endpoint.sandbox_link());
         // With --internal dockerd attaches no gateway bridge; the flag here would also take it from the container's
         // other networks.
         reply.disable_gateway_service = docker.external == External::None && !docker.internal;

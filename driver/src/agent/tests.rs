@@ -287,6 +287,7 @@ pub(super) fn remote(id: &str, address: &str) -> Endpoint {
         node: "h2".parse().unwrap(),
         mac: "02:00:00:00:00:99".parse().unwrap(),
         addresses: vec![net],
+        spare: None,
         phase: Phase::Joined,
         options: BTreeMap::new(),
         unknown: UnknownFields::new(),

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use ofctl::MacAddr;
 use serde::{Deserialize, Serialize};
 
-use super::{EndpointId, NetworkName, NodeName, UnknownFields};
+use super::{EndpointId, LinkName, NetworkName, NodeName, UnknownFields};
 
 /// How far Docker has come with an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -34,6 +34,9 @@ pub struct Endpoint {
     pub mac: MacAddr,
     /// Its addresses with the prefix length of their subnet: none, one, or one of each family.
     pub addresses: Vec<IpNet>,
+    /// The id in whose name its links were made, if that is not its own: they were made before it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spare: Option<EndpointId>,
     /// How far Docker has come.
     pub phase: Phase,
     /// The options of the attachment (`--driver-opt`).
@@ -45,6 +48,21 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// The id in whose name its links were made.
+    pub fn link_id(&self) -> &EndpointId {
+        self.spare.as_ref().unwrap_or(&self.id)
+    }
+
+    /// The end of its veth pair that stays on the host.
+    pub fn host_link(&self) -> LinkName {
+        self.link_id().host_link()
+    }
+
+    /// The end that dockerd moves into the sandbox.
+    pub fn sandbox_link(&self) -> LinkName {
+        self.link_id().sandbox_link()
+    }
+
     /// True if one of its addresses is this.
     pub fn has_address(&self, address: IpAddr) -> bool {
         self.addresses.iter().any(|net| net.addr() == address)

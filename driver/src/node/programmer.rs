@@ -18,6 +18,7 @@
 //! next rounds go on, since the kernel takes its time over a link; an EndpointID is never used again.
 
 mod flows;
+mod spares;
 mod task;
 
 use std::collections::{BTreeMap, HashMap};
@@ -29,6 +30,7 @@ use ofctl::wire::OfPort;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
+use self::spares::Spares;
 use self::task::Task;
 use super::link::Links;
 use crate::model::{Dataplane, Endpoint, EndpointId, LinkName, Network, NetworkName, Node, NodeName};
@@ -139,6 +141,7 @@ type Batch = (PlanRevision, Vec<Change>);
 pub struct Programmer {
     inbox: Arc<Mutex<(PlanRevision, mpsc::UnboundedSender<Batch>)>>,
     state: watch::Receiver<State>,
+    spares: Spares,
 }
 
 impl Programmer {
@@ -160,10 +163,12 @@ impl Programmer {
             faults: BTreeMap::new(),
             port_faults: BTreeMap::new(),
         });
+        let spares = Spares::default();
+        let task_spares = spares.clone();
         let programmer =
-            Programmer { inbox: Arc::new(Mutex::new((PlanRevision(0), sender))), state: receiver };
+            Programmer { inbox: Arc::new(Mutex::new((PlanRevision(0), sender))), state: receiver, spares };
         programmer.apply(initial);
-        tokio::spawn(Task::new(config, Planner::new(facts), links, inbox, state).run());
+        tokio::spawn(Task::new(config, Planner::new(facts), links, inbox, state, task_spares).run());
         programmer
     }
 
@@ -175,6 +180,17 @@ impl Programmer {
         // The task ends only with the process.
         let _ = inbox.1.send((revision, changes));
         revision
+    }
+
+    /// A link that is a port already, for an endpoint with this MTU: the id in whose name it was made. It is to be in a
+    /// change soon, or given up.
+    pub fn take_spare(&self, mtu: u16) -> Option<EndpointId> {
+        self.spares.take(mtu)
+    }
+
+    /// A spare link is not used after all.
+    pub fn give_up_spare(&self, spare: &EndpointId) {
+        self.spares.give_up(spare);
     }
 
     /// How far the node is.

@@ -128,6 +128,11 @@ pub(super) fn port_specs(plan: &PortPlan, integration_bridge: &str) -> Vec<PortS
     }
 }
 
+/// A port for an endpoint that is to come.
+pub(super) fn spare_port(link: &EndpointId, integration_bridge: &str) -> PortSpec {
+    PortSpec::new(integration_bridge, link.host_link().as_str())
+}
+
 fn marked(port: PortSpec, endpoint: &EndpointId) -> PortSpec {
     port.external_id(MARK_ENDPOINT, endpoint.as_str())
 }

@@ -314,7 +314,10 @@ impl Planner {
         let announcements = std::mem::take(&mut self.announcements);
         let packet = |announcement: &Announcement| {
             let network = self.view.networks.get(&announcement.network)?;
-            let members: Vec<OfPort> = self.local_ports(self.members_of(&announcement.network)?).collect();
+            let members: Vec<OfPort> = {
+                let members = self.members_of(&announcement.network)?;
+                self.local_ports(&announcement.network, members).collect()
+            };
             let trunk = self.facts.encapsulation_port(Encapsulation::Vlan);
             announcement.packet(network, &members, trunk)
         };
@@ -385,7 +388,7 @@ impl Planner {
                     self.dirty.insert(Owner::Network(name.clone()));
                 }
             } else if endpoint.phase != Phase::Left {
-                let link = endpoint.id.host_link();
+                let link = endpoint.host_link();
                 if let Some(port) = self.facts.ofports.get(&link) {
                     self.dirty.insert(Owner::Flood(name.clone(), Reach::Local, chunk_of_port(*port)));
                 }
@@ -461,8 +464,13 @@ impl Planner {
         self.members.get(name).filter(|members| !members.local.is_empty())
     }
 
-    fn local_ports<'a>(&'a self, members: &'a Members) -> impl Iterator<Item = OfPort> + 'a {
-        members.local.iter().filter_map(|id| self.facts.ofports.get(&id.host_link()).copied())
+    fn local_ports<'a>(
+        &'a self,
+        name: &'a NetworkName,
+        members: &'a Members,
+    ) -> impl Iterator<Item = OfPort> + 'a {
+        let endpoint = |id| self.view.endpoint(name, id);
+        members.local.iter().filter_map(endpoint).filter_map(|endpoint| self.facts.endpoint_port(endpoint))
     }
 
     fn remote_nodes<'a>(&'a self, members: &'a Members) -> impl Iterator<Item = (&'a NodeName, IpAddr)> + 'a {
@@ -475,7 +483,7 @@ impl Planner {
             (Encapsulation::Vlan, Some(_)) => BTreeSet::from([0]),
             (_, Some(_)) => self.remote_nodes(members).map(|(name, _)| chunk_of_node(name)).collect(),
         };
-        Chunks { local: self.local_ports(members).map(chunk_of_port).collect(), remote }
+        Chunks { local: self.local_ports(&network.name, members).map(chunk_of_port).collect(), remote }
     }
 
     /// The flows of one owner, by the stages in the order of their tables.
@@ -533,7 +541,10 @@ impl Planner {
         let cookie = cookie(CookieKind::Flood, network.id.get());
         match reach {
             Reach::Local => {
-                let ports = self.local_ports(members).filter(|port| chunk_of_port(*port) == chunk).collect();
+                let ports = self
+                    .local_ports(&network.name, members)
+                    .filter(|port| chunk_of_port(*port) == chunk)
+                    .collect();
                 flood::local(network, chunk, &ports, cookie, flows);
             }
             Reach::Remote => {

@@ -16,6 +16,8 @@ pub const LOCAL_MTU: u16 = 1500;
 pub struct LinkPlan {
     /// The endpoint.
     pub endpoint: EndpointId,
+    /// The id in whose name the pair is made.
+    pub link: EndpointId,
     /// The MAC address of the sandbox's end.
     pub mac: MacAddr,
     /// The MTU of both ends, in bytes.
@@ -59,7 +61,7 @@ pub struct PortPlan {
 /// The links and ports that a node should have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PortsPlan {
-    /// Endpoint links, by endpoint.
+    /// Endpoint links, by the id in whose name they are made.
     pub links: BTreeMap<EndpointId, LinkPlan>,
     /// Ports, by name.
     pub ports: BTreeMap<LinkName, PortPlan>,
@@ -112,13 +114,15 @@ pub fn ports(view: &View, facts: &Facts) -> PortsPlan {
         let mtu = endpoint_mtu(view, facts, network);
         let before = plan.ports.len();
         for endpoint in endpoints.values().filter(|endpoint| endpoint.node == facts.node) {
-            let id = &endpoint.id;
+            let (id, link) = (&endpoint.id, endpoint.link_id());
             let create = endpoint.phase == Phase::Created;
-            plan.links.insert(id.clone(), LinkPlan { endpoint: id.clone(), mac: endpoint.mac, mtu, create });
+            let planned =
+                LinkPlan { endpoint: id.clone(), link: link.clone(), mac: endpoint.mac, mtu, create };
+            plan.links.insert(link.clone(), planned);
             if endpoint.phase == Phase::Left {
                 continue;
             }
-            let name = id.host_link();
+            let name = endpoint.host_link();
             plan.ports.insert(name.clone(), PortPlan { name, kind: PortKind::Endpoint(id.clone()) });
         }
         if plan.ports.len() == before {

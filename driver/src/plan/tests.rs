@@ -54,6 +54,7 @@ pub(super) fn endpoint(network: &str, host: u8, number: u16) -> Endpoint {
             format!("10.5.{high}.{low}/16").parse().unwrap(),
             format!("fd00:5::{number:x}/64").parse().unwrap(),
         ],
+        spare: None,
         phase: Phase::Joined,
         options: BTreeMap::new(),
         unknown: UnknownFields::new(),

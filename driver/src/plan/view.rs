@@ -61,7 +61,7 @@ impl Facts {
 
     /// The port of a local endpoint that has a link.
     pub fn endpoint_port(&self, endpoint: &Endpoint) -> Option<OfPort> {
-        self.ofports.get(&endpoint.id.host_link()).copied()
+        self.ofports.get(&endpoint.host_link()).copied()
     }
 
     /// True if the endpoint is this node's and is or may soon be in a sandbox.

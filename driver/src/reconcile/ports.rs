@@ -45,10 +45,12 @@ pub struct PortSteps {
     pub refused: BTreeMap<EndpointId, Refusal>,
 }
 
-/// Compares the plan with the endpoint links and the ports of ours that are there.
+/// Compares the plan with the endpoint links and the ports of ours that are there. `spares`: links that are to stay
+/// although no endpoint has them.
 pub fn steps(
     plan: &PortsPlan,
     links: &BTreeSet<EndpointId>,
+    spares: &BTreeSet<EndpointId>,
     ports: &[ObservedPort],
     integration_bridge: &str,
 ) -> PortSteps {
@@ -60,8 +62,8 @@ pub fn steps(
         if link.create {
             steps.create_links.push(link.clone());
         } else if plan.ports.contains_key(&id.host_link()) {
-            let refusal = Refusal::LinkGone { endpoint: id.clone(), link: id.host_link() };
-            steps.refused.insert(id.clone(), refusal);
+            let refusal = Refusal::LinkGone { endpoint: link.endpoint.clone(), link: id.host_link() };
+            steps.refused.insert(link.endpoint.clone(), refusal);
         }
     }
     let is_refused =
@@ -78,9 +80,13 @@ pub fn steps(
             std::iter::once((integration_bridge, &port.name)).chain(peer)
         })
         .collect();
-    steps.remove_ports =
-        ports.iter().filter(|port| !wanted.contains(&(port.bridge.as_str(), &port.name))).cloned().collect();
-    steps.delete_links = links.iter().filter(|id| !plan.links.contains_key(*id)).cloned().collect();
+    let spare_ports: BTreeSet<LinkName> = spares.iter().map(EndpointId::host_link).collect();
+    let is_wanted = |port: &&ObservedPort| {
+        wanted.contains(&(port.bridge.as_str(), &port.name)) || spare_ports.contains(&port.name)
+    };
+    steps.remove_ports = ports.iter().filter(|port| !is_wanted(port)).cloned().collect();
+    let is_unwanted = |id: &&EndpointId| !plan.links.contains_key(*id) && !spares.contains(*id);
+    steps.delete_links = links.iter().filter(is_unwanted).cloned().collect();
     steps
 }
 
@@ -100,8 +106,8 @@ mod tests {
             let endpoint = id(text);
             let name = endpoint.host_link();
             plan.ports.insert(name.clone(), PortPlan { name, kind: PortKind::Endpoint(endpoint.clone()) });
-            let link =
-                LinkPlan { endpoint: endpoint.clone(), mac: MacAddr::default(), mtu: 1450, create: *create };
+            let (link, mac) = (endpoint.clone(), MacAddr::default());
+            let link = LinkPlan { endpoint: endpoint.clone(), link, mac, mtu: 1450, create: *create };
             plan.links.insert(endpoint, link);
         }
         plan
@@ -115,7 +121,13 @@ mod tests {
     fn both_sides_are_walked() {
         let links = BTreeSet::from([id("bb"), id("dd")]);
         let ports = [on("br-int", id("bb").host_link()), on("br-int", id("dd").host_link())];
-        let steps = steps(&plan(&[("aa", true), ("bb", false), ("cc", false)]), &links, &ports, "br-int");
+        let steps = steps(
+            &plan(&[("aa", true), ("bb", false), ("cc", false)]),
+            &links,
+            &BTreeSet::new(),
+            &ports,
+            "br-int",
+        );
         assert_eq!(steps.create_links.iter().map(|l| l.endpoint.as_str()).collect::<Vec<_>>(), ["aa"]);
         assert_eq!(
             steps.add_ports.iter().map(|port| port.name.as_str()).collect::<Vec<_>>(),
@@ -124,6 +136,15 @@ mod tests {
         assert_eq!(steps.remove_ports, [on("br-int", id("dd").host_link())]);
         assert_eq!(steps.delete_links, [id("dd")]);
         assert_eq!(steps.refused.keys().collect::<Vec<_>>(), [&id("cc")]);
+    }
+
+    #[test]
+    fn spares_stay() {
+        let links = BTreeSet::from([id("aa"), id("s1")]);
+        let ports = [on("br-int", id("aa").host_link()), on("br-int", id("s1").host_link())];
+        let steps = steps(&PortsPlan::default(), &links, &BTreeSet::from([id("s1")]), &ports, "br-int");
+        assert_eq!(steps.remove_ports, [on("br-int", id("aa").host_link())]);
+        assert_eq!(steps.delete_links, [id("aa")]);
     }
 
     #[test]
@@ -136,9 +157,14 @@ mod tests {
         wanted.ports.insert(name.clone(), PortPlan { name: name.clone(), kind });
         let ports = [on("br-int", name.clone()), on("br-phy", peer.clone()), on("br-old", peer.clone())];
         assert_eq!(
-            steps(&wanted, &BTreeSet::new(), &ports, "br-int").remove_ports,
+            steps(&wanted, &BTreeSet::new(), &BTreeSet::new(), &ports, "br-int").remove_ports,
             [on("br-old", peer.clone())]
         );
-        assert_eq!(steps(&PortsPlan::default(), &BTreeSet::new(), &ports, "br-int").remove_ports.len(), 3);
+        assert_eq!(
+            steps(&PortsPlan::default(), &BTreeSet::new(), &BTreeSet::new(), &ports, "br-int")
+                .remove_ports
+                .len(),
+            3
+        );
     }
 }

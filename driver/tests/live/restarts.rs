@@ -92,12 +92,17 @@ fn the_store_may_be_away() {
     eventually("the endpoint across is reachable", PATIENCE, || first.ping(across.v4().into(), 1));
     let far = first.stream(&across, across.v4().into(), PACE);
     lab.kill_etcd();
+    let status = || lab.host(1).sluice("status").stdout;
+    eventually("the agent misses its store", PATIENCE, || {
+        let said = status();
+        if said.contains("away") { Ok(()) } else { Err(said) }
+    });
+    let (sent, answered) = far.stop();
+    assert_eq!(sent, answered, "the store's absence lost packets");
     let made = endpoint(&lab, 1, &networks);
     first.ping(made.v4().into(), 5).expect("an endpoint made while the store is away, on its own host");
     lab.start_etcd();
     eventually("it is published when the store is back", PATIENCE, || across.ping(made.v4().into(), 1));
-    let (sent, answered) = far.stop();
-    assert_eq!(sent, answered, "the store's absence lost packets");
 }
 
 #[test]

@@ -331,7 +331,7 @@ impl From<&Endpoint> for EndpointDetail {
     fn from(endpoint: &Endpoint) -> Self {
         EndpointDetail {
             endpoint: endpoint.into(),
-            host_link: endpoint.id.host_link(),
+            host_link: endpoint.host_link(),
             options: endpoint.options.clone(),
             port: None,
         }

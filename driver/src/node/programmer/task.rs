@@ -13,12 +13,13 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::flows::{Programmed, closed};
+use super::spares::Spares;
 use super::{Batch, Change, Config, PlanRevision, Reachability, State};
 use crate::model::{Dataplane, EndpointId, LinkName};
 use crate::node::link::{LinkError, LinkOptions, Links};
 use crate::node::switch;
 use crate::plan::Planner;
-use crate::plan::ports::{PortKind, PortPlan};
+use crate::plan::ports::{PortKind, PortPlan, PortsPlan};
 use crate::reconcile::{self, ObservedPort};
 
 /// How long a link that could not be removed is left alone.
@@ -73,6 +74,11 @@ pub(super) struct Task {
     removals: JoinSet<Removed>,
     leaving_ports: HashSet<LinkName>,
     leaving_links: HashSet<EndpointId>,
+    spares: Spares,
+    /// Whether those of a former agent were looked for.
+    has_adopted: bool,
+    /// Spares that are being made.
+    makings: JoinSet<Vec<(EndpointId, u16, bool)>>,
 }
 
 /// What a removal in the background has come to.
@@ -89,6 +95,7 @@ impl Task {
         links: Links,
         inbox: mpsc::UnboundedReceiver<Batch>,
         state: watch::Sender<State>,
+        spares: Spares,
     ) -> Task {
         Task {
             planner,
@@ -105,6 +112,9 @@ impl Task {
             removals: JoinSet::new(),
             leaving_ports: HashSet::new(),
             leaving_links: HashSet::new(),
+            spares,
+            has_adopted: false,
+            makings: JoinSet::new(),
         }
     }
 
@@ -148,6 +158,7 @@ impl Task {
                 self.openflow = None;
             }
             Some(Ok(removed)) = self.removals.join_next() => self.removed(removed),
+            Some(Ok(made)) = self.makings.join_next() => self.spares_made(made),
             () = sleep_until(at) => {}
         }
         true
@@ -197,21 +208,22 @@ impl Task {
         let offload = seen.dataplane != Some(Dataplane::OvsNetdev) || seen.userspace_tso;
 
         let plan = self.planner.ports();
-        self.read_links().await?;
+        self.read_links(&plan).await?;
         let present = self.present_links.get_or_insert_default();
-        let steps = reconcile::steps(&plan, present, &seen.ports, &self.config.bridge);
+        let spares = self.spares.kept(|id| plan.links.contains_key(id));
+        let steps = reconcile::steps(&plan, present, &spares, &seen.ports, &self.config.bridge);
         let mut faults: BTreeMap<EndpointId, String> =
             steps.refused.iter().map(|(id, refusal)| (id.clone(), refusal.to_string())).collect();
         let creations = steps.create_links.iter().map(|link| {
             let options = LinkOptions { mac: Some(link.mac), checksum_offload: offload };
             let links = &self.links;
-            async move { (link, links.create_endpoint_links(&link.endpoint, link.mtu, options).await) }
+            async move { (link, links.create_endpoint_links(&link.link, link.mtu, options).await) }
         });
         let created = join_all(creations).await;
         for (link, outcome) in created {
             match outcome {
                 Ok(_) => {
-                    self.present_links.get_or_insert_default().insert(link.endpoint.clone());
+                    self.present_links.get_or_insert_default().insert(link.link.clone());
                 }
                 Err(error) => {
                     faults.insert(link.endpoint.clone(), error.to_string());
@@ -262,6 +274,7 @@ impl Task {
             client.apply(removal, self.deadline()).await?;
         }
         self.remove_endpoints(&client, links, steps.delete_links);
+        self.make_spares(&client, plan.links.values().map(|link| link.mtu).collect(), offload);
 
         debug!(
             revision = revision.0,
@@ -305,6 +318,43 @@ impl Task {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Makes the spare links that are missing, in the background.
+    fn make_spares(&mut self, client: &ovsdb::Client, mtus: BTreeSet<u16>, checksum_offload: bool) {
+        let missing = self.spares.missing(&mtus);
+        if missing.is_empty() {
+            return;
+        }
+        let mut transaction = self.transaction();
+        for (id, _) in &missing {
+            transaction.add_port(switch::spare_port(id, &self.config.bridge));
+        }
+        if let Some(present) = &mut self.present_links {
+            present.extend(missing.iter().map(|(id, _)| id.clone()));
+        }
+        let (client, links, deadline) = (client.clone(), self.links.clone(), self.deadline());
+        self.makings.spawn(async move {
+            let options = LinkOptions { mac: None, checksum_offload };
+            let creations = missing.iter().map(|(id, mtu)| links.create_endpoint_links(id, *mtu, options));
+            let made = join_all(creations).await;
+            let plugged = client.apply(transaction, deadline).await;
+            if let Err(error) = &plugged {
+                debug!(%error, "spare links could not be made");
+            }
+            let outcome = |((id, mtu), made): ((EndpointId, u16), Result<_, _>)| {
+                (id, mtu, plugged.is_ok() && made.is_ok())
+            };
+            missing.into_iter().zip(made).map(outcome).collect()
+        });
+    }
+
+    /// What has been made is ready; what could not be is removed by the next round, and made anew after that.
+    fn spares_made(&mut self, made: Vec<(EndpointId, u16, bool)>) {
+        if made.iter().any(|(_, _, is_ready)| !is_ready) {
+            self.retry.failed();
+        }
+        self.spares.made(made);
     }
 
     /// Removes what endpoints have left behind, in the background.
@@ -405,18 +455,25 @@ impl Task {
     }
 
     /// Reads the links that are there, unless they are known.
-    async fn read_links(&mut self) -> Result<(), RoundError> {
+    async fn read_links(&mut self, plan: &PortsPlan) -> Result<(), RoundError> {
         if self.present_links.is_none() {
             let mut present = BTreeSet::new();
+            let mut unplanned = Vec::new();
             for link in self.links.list_endpoint_links().await? {
                 match link.endpoint.clone() {
                     Some(endpoint) => {
+                        if !plan.links.contains_key(&endpoint) && link.peer_here {
+                            unplanned.push((endpoint.clone(), link.mtu));
+                        }
                         present.insert(endpoint);
                     }
                     None => {
                         self.links.delete_leftover(&link).await?;
                     }
                 }
+            }
+            if !std::mem::replace(&mut self.has_adopted, true) {
+                self.spares.adopt(unplanned);
             }
             self.present_links = Some(present);
         }

@@ -32,6 +32,7 @@ fn endpoint(network: &str, id: &str) -> Write {
         node: "h2".parse().unwrap(),
         mac: "02:00:00:00:00:01".parse().unwrap(),
         addresses: vec!["10.5.0.2/16".parse().unwrap()],
+        spare: None,
         phase: crate::model::Phase::Joined,
         options: Default::default(),
         unknown: UnknownFields::new(),
