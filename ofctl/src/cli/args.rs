@@ -295,8 +295,8 @@ pub(crate) enum Command {
     /// Send echo requests, and print how long the answers take
     Ping {
         switch: String,
-        /// Bytes in each request
-        #[arg(default_value_t = 64, value_parser = clap::value_parser!(u16).range(8..=65535))]
+        /// Bytes that each request carries
+        #[arg(default_value_t = 64, value_parser = clap::value_parser!(u16).range(..=65527))]
         length: u16,
         /// Requests to send
         #[arg(short, long, default_value_t = 10)]

@@ -7,7 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use ofctl::wire::{HEADER_LENGTH, Hello, Message, MessageHeader, Xid};
+use ofctl::wire::{Hello, Message, MessageHeader, Xid};
 
 use super::args::Connect;
 use super::error::CliError;
@@ -130,7 +130,7 @@ pub(crate) fn ping(
     output: &mut Output,
 ) -> Result<Outcome, CliError> {
     let mut peer = Peer::connect(connect, name)?;
-    let data: Vec<u8> = (0..usize::from(length) - HEADER_LENGTH).map(|place| place as u8).collect();
+    let data: Vec<u8> = (0..length).map(|place| place as u8).collect();
     for _ in 0..count {
         let begun = Instant::now();
         let xid = peer.echo(data.clone())?;

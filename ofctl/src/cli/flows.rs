@@ -15,7 +15,7 @@ use ofctl::wire::{
 use super::args::{Connect, Dry, Write};
 use super::error::{CliError, Place, SyntaxError};
 use super::output::{Kind, Output};
-use super::switch::{Switch, TextReader, is_file, print_messages};
+use super::switch::{Names, Switch, TextReader, is_file, print_messages};
 use super::{Outcome, groups, json, packet, print, syntax};
 
 /// Texts, and where each came from.
@@ -84,7 +84,8 @@ pub(crate) async fn carry_out(
     parse: impl Fn(&str) -> Result<Message, SyntaxError>,
 ) -> Result<Outcome, CliError> {
     let switch = switch_unless_dry(connect, name, write.dry).await?;
-    let mut reader = TextReader::new(switch.as_ref());
+    let names = switch.as_ref().map_or(Names::IfThere(connect, name), Names::Of);
+    let mut reader = TextReader::new(names);
     let (mut messages, mut places) = (Vec::with_capacity(texts.0.len()), Vec::with_capacity(texts.0.len()));
     for (place, text) in texts.0 {
         messages.push(reader.read(&text, &place, &parse).await?);
@@ -190,7 +191,9 @@ impl Order {
 
 async fn read_request(switch: &Switch, flow: Option<&str>) -> Result<FlowStatsRequest, CliError> {
     let Some(flow) = flow else { return Ok(FlowStatsRequest::default()) };
-    TextReader::new(Some(switch)).read(flow, &Place::Argument("the flow"), syntax::flow_stats_request).await
+    TextReader::new(Names::Of(switch))
+        .read(flow, &Place::Argument("the flow"), syntax::flow_stats_request)
+        .await
 }
 
 pub(crate) async fn dump(
@@ -248,8 +251,8 @@ fn reported(flags: FlowFlags) -> FlowFlags {
 }
 
 /// The entries of a file, with port names if there is a switch to ask.
-async fn read_entries(file: &Path, switch: Option<&Switch>) -> Result<Vec<FlowEntry>, CliError> {
-    let mut reader = TextReader::new(switch);
+async fn read_entries(file: &Path, names: Names<'_>) -> Result<Vec<FlowEntry>, CliError> {
+    let mut reader = TextReader::new(names);
     let mut entries = Vec::new();
     for (place, text) in Texts::read(file)?.0 {
         let entry = reader.read(&text, &place, |text| {
@@ -269,7 +272,7 @@ async fn read_entries(file: &Path, switch: Option<&Switch>) -> Result<Vec<FlowEn
 /// What a file says, or a switch holds.
 pub(crate) async fn observed(connect: &Connect, source: &str) -> Result<Vec<FlowStats>, CliError> {
     if is_file(source) {
-        let entries = read_entries(Path::new(source), None).await?;
+        let entries = read_entries(Path::new(source), Names::Unknown).await?;
         let without_counters =
             |entry| FlowStats { entry, duration: Default::default(), packets: 0, bytes: 0 };
         return Ok(entries.into_iter().map(without_counters).collect());
@@ -289,7 +292,7 @@ pub(crate) async fn replace(
     output: &mut Output,
 ) -> Result<Outcome, CliError> {
     let switch = Switch::connect(connect, name).await?;
-    let desired = read_entries(file, Some(&switch)).await?;
+    let desired = read_entries(file, Names::Of(&switch)).await?;
     let there = switch.connection.dump_flows(FlowStatsRequest::default()).await;
     let there = there.map_err(|error| switch.failed(error))?;
     let mut change = difference(&desired, &there);

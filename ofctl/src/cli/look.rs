@@ -18,7 +18,8 @@ pub(crate) async fn show(
     let switch = Switch::connect(connect, name).await?;
     let connection = &switch.connection;
     let features = connection.features().await.map_err(|error| switch.failed(error))?;
-    let ports = connection.port_desc().await.map_err(|error| switch.failed(error))?;
+    let mut ports = connection.port_desc().await.map_err(|error| switch.failed(error))?;
+    ports.sort_by_key(|port| port.port);
     let config = connection.config().await.map_err(|error| switch.failed(error))?;
     if as_json {
         output.line(json!({"features": json::features(&features)}))?;
@@ -60,6 +61,7 @@ pub(crate) async fn ports(
 ) -> Result<Outcome, CliError> {
     let switch = Switch::connect(connect, name).await?;
     let mut ports = switch.connection.port_desc().await.map_err(|error| switch.failed(error))?;
+    ports.sort_by_key(|port| port.port);
     if let Some(wanted) = wanted {
         let number = OfPort::from_reserved_name(wanted).or_else(|| wanted.parse().ok().map(OfPort));
         ports.retain(|port| Some(port.port) == number || port.name == wanted);

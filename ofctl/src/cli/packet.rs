@@ -6,7 +6,7 @@ use ofctl::wire::{Instructions, Message, OfPort, PacketOut};
 use super::args::{Connect, Dry};
 use super::error::{CliError, Place, SyntaxError};
 use super::output::Output;
-use super::switch::{Switch, TextReader, print_messages};
+use super::switch::{Names, Switch, TextReader, print_messages};
 use super::{Outcome, json};
 
 /// `in_port=PORT packet=HEX actions=ACTIONS`.
@@ -76,12 +76,12 @@ pub(crate) async fn out(
 ) -> Result<Outcome, CliError> {
     let place = Place::Argument("the packet-out");
     if dry.dry_run {
-        let packet = TextReader::new(None).read(text, &place, parse).await?;
+        let packet = TextReader::new(Names::IfThere(connect, name)).read(text, &place, parse).await?;
         print_messages(vec![Message::PacketOut(packet)], false, dry, output)?;
         return Ok(Outcome::Done);
     }
     let mut switch = Switch::connect(connect, name).await?;
-    let packet = TextReader::new(Some(&switch)).read(text, &place, parse).await?;
+    let packet = TextReader::new(Names::Of(&switch)).read(text, &place, parse).await?;
     let connection = switch.connection.clone();
     connection.packet_out(packet).await.map_err(|error| switch.failed(error))?;
     // No answer comes; what was refused is told before the barrier's answer.

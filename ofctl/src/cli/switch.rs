@@ -82,16 +82,37 @@ impl Switch {
     }
 }
 
+/// Whom to ask for the names of ports.
+#[derive(Clone, Copy)]
+pub(crate) enum Names<'a> {
+    /// Nobody: the text stands for itself.
+    Unknown,
+    /// A switch that is connected.
+    Of(&'a Switch),
+    /// A switch that is asked only if a name is met, and may not be there.
+    IfThere(&'a Connect, &'a str),
+}
+
 /// Reads texts, and asks the switch for its ports' names when one may be meant.
 pub(crate) struct TextReader<'a> {
-    switch: Option<&'a Switch>,
+    asked: Names<'a>,
     names: Option<PortNames>,
 }
 
 impl<'a> TextReader<'a> {
-    /// A reader that knows names only if there is a switch.
-    pub(crate) fn new(switch: Option<&'a Switch>) -> Self {
-        TextReader { switch, names: None }
+    pub(crate) fn new(asked: Names<'a>) -> Self {
+        TextReader { asked, names: None }
+    }
+
+    async fn ask(&self) -> Result<PortNames, CliError> {
+        match self.asked {
+            Names::Unknown => Ok(PortNames::new()),
+            Names::Of(switch) => switch.names().await,
+            Names::IfThere(connect, name) => match Switch::connect(connect, name).await {
+                Ok(switch) => switch.names().await,
+                Err(_) => Ok(PortNames::new()),
+            },
+        }
     }
 
     pub(crate) async fn read<T>(
@@ -105,10 +126,10 @@ impl<'a> TextReader<'a> {
             None => parse(text),
         };
         if let Err(SyntaxError { word: Some(_), .. }) = &result
-            && let (None, Some(switch)) = (&self.names, self.switch)
+            && self.names.is_none()
         {
-            let names = self.names.insert(switch.names().await?);
-            result = with_names(text, names, &parse);
+            let names = self.ask().await?;
+            result = with_names(text, self.names.insert(names), &parse);
         }
         result.map_err(|source| CliError::Syntax { place: place.clone(), text: text.to_owned(), source })
     }

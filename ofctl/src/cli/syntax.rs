@@ -204,11 +204,14 @@ fn flow_mod_of(command: FlowModCommand, text: &str) -> Result<FlowMod, SyntaxErr
     }
     let selection = Selection::of(&taken)?;
     let entry = rest.parse::<FlowEntry>()?;
-    let (cookie, cookie_mask) = match (selection.cookie, command) {
-        // A modification without a mask means that cookie, and selects by none.
-        (Some((cookie, None)), Modify | ModifyStrict) => (cookie, 0),
-        _ => selection.wanted_cookie()?,
-    };
+    if let (Some((cookie, None)), Modify | ModifyStrict) = (selection.cookie, command) {
+        // ovs-ofctl leaves it out without a word.
+        let problem = format!(
+            "OpenFlow 1.3 cannot change a cookie by modifying: add the flow again, or write cookie={cookie}/-1 to select"
+        );
+        return Err(SyntaxError::new(selection.cookie_at, problem));
+    }
+    let (cookie, cookie_mask) = selection.wanted_cookie()?;
     let table = selection.table.unwrap_or(if deletes { TableId::ALL } else { TableId(0) });
     Ok(FlowMod {
         command,
@@ -295,6 +298,7 @@ mod tests {
             ("add cookie=5/7,actions=drop", 13),
             ("modify_strict in_port=p1,actions=drop", 23),
             ("delete priority=5", 8),
+            ("modify cookie=5,actions=drop", 8),
             ("add table=1,out_port=5,actions=drop", 13),
         ] {
             assert_eq!(flow_mod(text, FlowModCommand::Add).unwrap_err().column, column, "{text}");

@@ -1,7 +1,6 @@
 //! `trace`: a packet through the simulator.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::Path;
 
 use ofctl::MacAddr;
 use ofctl::packet::Frame;
@@ -12,7 +11,7 @@ use serde_json::json;
 use super::args::Connect;
 use super::error::{CliError, Place, SyntaxError};
 use super::output::{Kind, Output};
-use super::switch::{Switch, TextReader, is_file};
+use super::switch::{Names, Switch, TextReader, is_file};
 use super::{Outcome, flows, json, print};
 
 /// A simulated switch with what a file or a live switch holds.
@@ -153,11 +152,11 @@ pub(crate) async fn run(
             "trace reads flows from a file or a switch, not from standard input".to_owned(),
         ));
     }
-    debug_assert!(!is_file(source) || Path::new(source).exists() || source.starts_with(['/', '.']));
     let (switch, live) = simulated(connect, source).await?;
     let place = Place::Argument("the packet");
-    let packet =
-        TextReader::new(live.as_ref()).read(flow, &place, |text| packet(text, bytes.as_deref())).await?;
+    let packet = TextReader::new(live.as_ref().map_or(Names::Unknown, Names::Of))
+        .read(flow, &place, |text| packet(text, bytes.as_deref()))
+        .await?;
     let verdict = switch.run_packet(packet);
     if as_json {
         output.line(verdict_json(&verdict))?;
