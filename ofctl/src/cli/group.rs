@@ -183,7 +183,7 @@ pub(crate) fn text(group: GroupId, kind: GroupType, buckets: &[Bucket]) -> Strin
         let Bucket { weight, watch_port, watch_group, actions } = bucket;
         // Writing to a String cannot fail.
         let _ = write!(out, ",bucket=");
-        if *weight != u16::from(kind == GroupType::Select) || kind == GroupType::Select {
+        if *weight != u16::from(kind == GroupType::Select) {
             let _ = write!(out, "weight:{weight},");
         }
         if *watch_port != OfPort::ANY {

@@ -62,6 +62,11 @@ fn cookie(cookie: u64) -> String {
     format!("{cookie:#x}")
 }
 
+/// Hexadecimal as C's `%#x` writes it: zero has no prefix.
+fn c_hex(number: u32) -> String {
+    if number == 0 { "0".to_owned() } else { format!("{number:#x}") }
+}
+
 pub(crate) fn fragment_mode(mode: FragmentMode) -> &'static str {
     match mode {
         FragmentMode::Normal => "normal",
@@ -447,13 +452,16 @@ fn parts(message: &Message) -> (String, String) {
                 BundleControlType::DiscardReply => "DISCARD_REPLY",
             };
             let flags = bundle_flags(control.flags);
-            ("ONFT_BUNDLE_CONTROL", format!("\n bundle_id={:#x} type={kind} flags={flags}", control.bundle.0))
+            (
+                "ONFT_BUNDLE_CONTROL",
+                format!("\n bundle_id={} type={kind} flags={flags}", c_hex(control.bundle.0)),
+            )
         }
         Message::BundleAdd(add) => (
             "ONFT_BUNDLE_ADD_MESSAGE",
             format!(
-                "\n bundle_id={:#x} flags={}\n{}",
-                add.bundle.0,
+                "\n bundle_id={} flags={}\n{}",
+                c_hex(add.bundle.0),
                 bundle_flags(add.flags),
                 lines(Xid(0), &add.message)
             ),

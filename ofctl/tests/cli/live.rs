@@ -104,6 +104,7 @@ fn still(text: &str) -> Vec<String> {
     let word = |word: &str| !word.starts_with("duration=") && !word.starts_with("(xid=");
     let mut lines: Vec<String> =
         text.lines().map(|line| line.split(' ').filter(|w| word(w)).collect::<Vec<_>>().join(" ")).collect();
+    lines.retain(|line| !line.is_empty());
     lines.sort();
     lines
 }
