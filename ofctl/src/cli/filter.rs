@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use ofctl::wire::{DecodeError, Message, Xid};
+use ofctl::wire::{Message, Xid};
 
 use super::error::CliError;
 use super::output::{Kind, Output};
@@ -20,20 +20,6 @@ impl Refusal {
     fn plain(problem: impl ToString) -> Self {
         Refusal { column: None, problem: problem.to_string(), code: None }
     }
-}
-
-/// The error that a switch answers bytes with that are refused here for this.
-fn code(error: &DecodeError) -> Option<&'static str> {
-    Some(match error {
-        DecodeError::DuplicateField { .. } => "OFPBMC_DUP_FIELD",
-        DecodeError::BadWildcards { .. } => "OFPBMC_BAD_WILDCARDS",
-        DecodeError::DuplicateInstruction { .. } => "OFPBIC_DUP_INST",
-        DecodeError::Version(_) => "OFPBRC_BAD_VERSION",
-        DecodeError::Truncated { .. } | DecodeError::Trailing { .. } | DecodeError::BadLength { .. } => {
-            "OFPBRC_BAD_LEN"
-        }
-        _ => return None,
-    })
 }
 
 fn each_line(
@@ -61,6 +47,8 @@ fn each_line(
             Err(Refusal { column, problem, code }) => {
                 refused += 1;
                 let column = column.map(|column| format!(" column {column}")).unwrap_or_default();
+                // The library names the error of a part itself.
+                let code = code.filter(|code| !problem.contains(code));
                 let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
                 output.coloured(
                     Kind::Error,
@@ -116,7 +104,7 @@ pub(crate) fn decode(input: &Path, as_json: bool, output: &mut Output) -> Result
         let (xid, message) = decoded.map_err(|error| Refusal {
             column: None,
             problem: error.to_string(),
-            code: code(&error),
+            code: Some(error.name()),
         })?;
         Ok(if as_json { json::message(xid, &message).to_string() } else { print::one(xid, &message) })
     })

@@ -10,7 +10,8 @@ use super::{message, parse, unhex};
 fn recorded() -> impl Iterator<Item = &'static str> {
     let flow_mods = include_str!("../../../tests/vectors/flow_mods.txt").lines();
     let messages = include_str!("../../../tests/vectors/messages.txt").lines();
-    flow_mods.chain(messages).filter(|line| line.starts_with("04"))
+    let actions = include_str!("../../../tests/vectors/actions.txt").lines();
+    flow_mods.chain(actions).chain(messages).filter(|line| line.starts_with("04"))
 }
 
 #[test]
@@ -25,7 +26,7 @@ fn json_gives_the_same_bytes_again() {
         assert_eq!(hex(&bytes), line, "{text}");
         count += 1;
     }
-    assert!(count > 60, "only {count} messages");
+    assert!(count > 120, "only {count} messages");
 }
 
 #[test]
