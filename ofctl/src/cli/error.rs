@@ -32,7 +32,7 @@ impl SyntaxError {
 impl From<ParseError> for SyntaxError {
     fn from(error: ParseError) -> Self {
         let word = match &error.problem {
-            ParseProblem::Value { value, .. } => Some(value.clone()),
+            ParseProblem::Value { what, value } if what.starts_with("a port") => Some(value.clone()),
             ParseProblem::UnknownAction(name) => Some(name.clone()),
             _ => None,
         };

@@ -106,11 +106,11 @@ impl<'a> TextReader<'a> {
 
     async fn ask(&self) -> Result<PortNames, CliError> {
         match self.asked {
-            Names::Unknown => Ok(PortNames::new()),
+            Names::Unknown => Ok(PortNames::default()),
             Names::Of(switch) => switch.names().await,
             Names::IfThere(connect, name) => match Switch::connect(connect, name).await {
                 Ok(switch) => switch.names().await,
-                Err(_) => Ok(PortNames::new()),
+                Err(_) => Ok(PortNames::default()),
             },
         }
     }

@@ -169,25 +169,28 @@ pub(crate) fn flow_mod(text: &str, otherwise: FlowModCommand) -> Result<FlowMod,
     flow_mod_of(otherwise, text)
 }
 
+/// What selects entries, and so has no place in an addition, if that is what is wrong with it.
+fn of_addition(text: &str) -> Option<SyntaxError> {
+    let (_, taken) = take(text, &SELECTION);
+    if let Some(given) = ["out_port", "out_group"].iter().find_map(|name| taken.get(*name)) {
+        return Some(SyntaxError::new(
+            given.name_at,
+            "out_port and out_group select entries to delete, not to add",
+        ));
+    }
+    let cookie = taken.get("cookie")?;
+    let mask_at = cookie.value_at + cookie.value.find('/')?;
+    Some(SyntaxError::new(mask_at, "an entry that is added has a whole cookie, without a mask"))
+}
+
 fn flow_mod_of(command: FlowModCommand, text: &str) -> Result<FlowMod, SyntaxError> {
     use FlowModCommand::{Add, Delete, DeleteStrict, Modify, ModifyStrict};
     let deletes = matches!(command, Delete | DeleteStrict);
     if command == Add {
-        if let Some(place) =
-            take(text, &["out_port", "out_group"]).1.values().map(|taken| taken.name_at).min()
-        {
-            return Err(SyntaxError::new(
-                place,
-                "out_port and out_group select entries to delete, not to add",
-            ));
-        }
-        let (_, cookie) = take(text, &["cookie"]);
-        if let Some(mask) =
-            cookie.get("cookie").and_then(|given| Some(given.value_at + given.value.find('/')?))
-        {
-            return Err(SyntaxError::new(mask, "an entry that is added has a whole cookie, without a mask"));
-        }
-        return Ok(FlowMod::add(text.parse::<FlowEntry>()?));
+        return text
+            .parse::<FlowEntry>()
+            .map(FlowMod::add)
+            .map_err(|error| of_addition(text).unwrap_or(error.into()));
     }
     if let Some(place) = text.find("actions=").filter(|_| deletes) {
         return Err(SyntaxError::new(place, "a delete takes no actions; out_port selects by output"));
@@ -224,8 +227,17 @@ fn flow_mod_of(command: FlowModCommand, text: &str) -> Result<FlowMod, SyntaxErr
     })
 }
 
-/// Ports by name, as a switch describes them.
-pub(crate) type PortNames = HashMap<String, OfPort>;
+/// Ports by name, as a switch describes them; never a name that is also a number or a reserved port's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct PortNames(HashMap<String, OfPort>);
+
+impl FromIterator<(String, OfPort)> for PortNames {
+    fn from_iter<T: IntoIterator<Item = (String, OfPort)>>(all: T) -> Self {
+        // With such a name, text would mean another port here than to everybody else.
+        let is_name = |name: &str| number(name).is_none() && OfPort::from_reserved_name(name).is_none();
+        PortNames(all.into_iter().filter(|(name, _)| is_name(name)).collect())
+    }
+}
 
 /// Reads a text in which ports may stand by their names.
 ///
@@ -245,7 +257,7 @@ pub(crate) fn with_names<T>(
         };
         let at = error.column - 1;
         let found = error.word.as_deref().and_then(|word| {
-            let port = names.get(word.trim_matches('"'))?;
+            let port = names.0.get(word.trim_matches('"'))?;
             current.get(at..)?.starts_with(word).then_some((word.len(), *port))
         });
         let Some((length, port)) = found else {
@@ -317,17 +329,23 @@ mod tests {
 
     #[test]
     fn ports_stand_by_their_names() {
-        let names: PortNames = [
-            ("p1".to_owned(), OfPort(65000)),
-            ("odd name".to_owned(), OfPort(2)),
-            ("br0".to_owned(), OfPort::LOCAL),
-        ]
-        .into();
+        let ports = [
+            ("p1", OfPort(65000)),
+            ("odd name", OfPort(2)),
+            ("br0", OfPort::LOCAL),
+            ("7", OfPort(8)),
+            ("all", OfPort(9)),
+        ];
+        let names: PortNames = ports.map(|(name, port)| (name.to_owned(), port)).into_iter().collect();
         let parse = |text: &str| flow_mod(text, FlowModCommand::Add);
         let flow = with_names("in_port=p1,actions=output:br0,p1", &names, parse).unwrap();
         assert_eq!(flow.entry().to_string(), "in_port=65000 actions=LOCAL,output:65000");
         let error = with_names("in_port=p1,actions=output:br0,output:p9", &names, parse).unwrap_err();
         assert_eq!((error.column, error.word.as_deref()), (38, Some("p9")));
+        let flow = with_names("actions=output:7,ALL", &names, parse).unwrap();
+        assert_eq!(flow.entry().to_string(), "actions=output:7,ALL");
+        // Not everything that is no number is a port.
+        assert_eq!(with_names("tcp,tp_dst=p1,actions=drop", &names, parse).unwrap_err().column, 12);
     }
 
     #[test]

@@ -7,14 +7,17 @@ use std::sync::{Arc, Mutex};
 
 use ofctl::wire::{
     AggregateStats, BundleControl, BundleControlType, Features, FragmentMode, Hello, Message, MessageHeader,
-    MultipartBody, MultipartReply, MultipartRequest, SwitchConfig, SwitchDescription, Xid,
+    MultipartBody, MultipartReply, MultipartRequest, SwitchConfig, Xid,
 };
+
+/// Messages and their bytes.
+type Received = Vec<(Message, Vec<u8>)>;
 
 /// Listens at a socket until the process ends.
 pub(crate) struct FakeSwitch {
     _folder: tempfile::TempDir,
     pub(crate) target: String,
-    received: Arc<Mutex<Vec<(Message, Vec<u8>)>>>,
+    received: Arc<Mutex<Received>>,
 }
 
 impl FakeSwitch {
@@ -35,12 +38,12 @@ impl FakeSwitch {
     }
 
     /// What came since the last time, without hellos; transaction numbers are zero.
-    pub(crate) fn take(&self) -> Vec<(Message, Vec<u8>)> {
+    pub(crate) fn take(&self) -> Received {
         std::mem::take(&mut self.received.lock().unwrap())
     }
 }
 
-fn serve(mut stream: UnixStream, kept: &Mutex<Vec<(Message, Vec<u8>)>>, config: &Mutex<SwitchConfig>) {
+fn serve(mut stream: UnixStream, kept: &Mutex<Received>, config: &Mutex<SwitchConfig>) {
     send(&mut stream, Xid(0), &Message::Hello(Hello::OPENFLOW_13));
     let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
     loop {
@@ -101,9 +104,7 @@ fn answer(message: Message, config: SwitchConfig) -> Option<Message> {
             Some(Message::BundleControl(BundleControl { kind, ..control }))
         }
         Message::MultipartRequest(request) => match request {
-            MultipartRequest::Description => {
-                part(MultipartBody::Description(Box::new(SwitchDescription::default())))
-            }
+            MultipartRequest::Description => part(MultipartBody::Description(Box::default())),
             MultipartRequest::Flow(_) => part(MultipartBody::Flow(Vec::new())),
             MultipartRequest::Aggregate(_) => part(MultipartBody::Aggregate(AggregateStats::default())),
             MultipartRequest::Table => part(MultipartBody::Table(Vec::new())),

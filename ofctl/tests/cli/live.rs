@@ -5,7 +5,7 @@ use std::process::{Child, Command};
 use super::{missing, ofctl, run, text};
 
 /// An ovsdb-server and an ovs-vswitchd with the bridge `br0`; they end with this, or with the thread that made it.
-struct Ovs {
+pub(crate) struct Ovs {
     folder: tempfile::TempDir,
     processes: Vec<Child>,
 }
@@ -21,7 +21,7 @@ impl Drop for Ovs {
 
 impl Ovs {
     /// `None`, with the reason printed, if it cannot be done here.
-    fn start() -> Option<Ovs> {
+    pub(crate) fn start() -> Option<Ovs> {
         let tools =
             ["ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl", "unshare", "setpriv"];
         if missing(&tools, true).is_some() {
@@ -42,6 +42,10 @@ impl Ovs {
                       -- add-port br0 east -- set interface east type=internal ofport_request=3";
         vsctl(&ovs, &bridge.split_whitespace().collect::<Vec<_>>());
         Some(ovs)
+    }
+
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     fn path(&self, name: &str) -> String {
@@ -87,7 +91,7 @@ impl Ovs {
         out
     }
 
-    fn file(&self, name: &str, content: &str) -> String {
+    pub(crate) fn file(&self, name: &str, content: &str) -> String {
         std::fs::write(self.path(name), content).unwrap();
         self.path(name)
     }

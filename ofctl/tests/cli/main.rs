@@ -6,6 +6,7 @@ mod bytes;
 mod fake;
 mod filters;
 mod live;
+mod speed;
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};

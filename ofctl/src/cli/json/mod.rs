@@ -18,7 +18,7 @@ pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
         .filter(|byte| !byte.is_ascii_whitespace() && !b":.-_".contains(byte))
         .map(|byte| (byte as char).to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
         .collect::<Option<_>>()?;
-    (digits.len() % 2 == 0).then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+    digits.len().is_multiple_of(2).then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
 pub(super) const FLOW_COMMANDS: [(FlowModCommand, &str); 5] = [
