@@ -61,6 +61,34 @@ fn parse_mask(field: Field, text: &str) -> Option<FieldValue> {
     }
 }
 
+/// The same match with these OXM entries, which the field table does not know.
+///
+/// They have no form but their bytes, so they are read in the shortest message that holds a match.
+fn with_unknown(matching: Match, entries: &[u8]) -> std::result::Result<Match, DecodeError> {
+    /// Where the match begins: after both headers and the request's other members, OpenFlow 1.3.5 §7.3.5.3.
+    const MATCH_AT: usize = 48;
+    if entries.is_empty() {
+        return Ok(matching);
+    }
+    let request = FlowStatsRequest { matching, ..FlowStatsRequest::default() };
+    let mut bytes = Vec::new();
+    let message = Message::MultipartRequest(MultipartRequest::Aggregate(request));
+    message.encode(Xid(0), &mut bytes).expect("a match of known fields is shorter than a message");
+    let length = usize::from(u16::from_be_bytes([bytes[MATCH_AT + 2], bytes[MATCH_AT + 3]])) + entries.len();
+    let total = MATCH_AT + length.next_multiple_of(8);
+    bytes.truncate(MATCH_AT + length - entries.len());
+    bytes.extend_from_slice(entries);
+    bytes.resize(total, 0);
+    for (place, number) in [(2, total), (MATCH_AT + 2, length)] {
+        let number = u16::try_from(number).map_err(|_| DecodeError::BadLength { what: "match", length })?;
+        bytes[place..place + 2].copy_from_slice(&number.to_be_bytes());
+    }
+    match Message::decode(&bytes)?.1 {
+        Message::MultipartRequest(MultipartRequest::Aggregate(request)) => Ok(request.matching),
+        _ => unreachable!("the message was made as an aggregate request"),
+    }
+}
+
 /// An object of which members are taken, so that those that are left over are seen.
 struct Object {
     path: String,
@@ -146,7 +174,11 @@ impl Object {
     fn matching(&mut self) -> Result<Match> {
         let path = self.at("match");
         let Some(value) = self.optional("match") else { return Ok(Match::new()) };
-        let object = Object::of(path, value)?;
+        let mut object = Object::of(path, value)?;
+        let unknown = match object.members.contains_key("unknown") {
+            true => object.bytes("unknown")?,
+            false => Vec::new(),
+        };
         let mut result = Match::new();
         for (name, value) in &object.members {
             let at = || object.at(name);
@@ -178,7 +210,8 @@ impl Object {
             }
             result.set(field, value, mask);
         }
-        Ok(result)
+        with_unknown(result, &unknown)
+            .map_err(|error| JsonError::new(object.at("unknown"), error.to_string()))
     }
 
     fn actions(&mut self, name: &str) -> Result<Vec<Action>> {

@@ -69,4 +69,12 @@ fn messages_without_a_form_of_their_own_are_carried_through() {
     let (xid, decoded) = Message::decode(&unhex(line).unwrap()).unwrap();
     let text = message(xid, &decoded).to_string();
     assert_eq!(parse(&text).unwrap(), (Xid(7), decoded), "{text}");
+    // A match field of a class that nobody knows.
+    let line = "040e004800000007000000000000000000000000000000000000000000008000ffffffffffffffffffffffff00000000\
+                0001001480000a0286ddae0014013ac9003a018000000000";
+    let bytes = unhex(line).unwrap();
+    let (xid, decoded) = Message::decode(&bytes).unwrap_or_else(|error| panic!("{error}: {}", hex(&bytes)));
+    let text = message(xid, &decoded).to_string();
+    assert!(text.contains(r#""unknown":"ae0014013ac9003a0180""#), "{text}");
+    assert_eq!(parse(&text).unwrap(), (Xid(7), decoded), "{text}");
 }
