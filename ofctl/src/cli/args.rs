@@ -26,6 +26,7 @@ Exit status: 0 done; 1 failed, and standard error says why; 2 diff-flows found a
 
 /// How the switch is reached.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Reaching the switch")]
 pub(crate) struct Connect {
     /// Version of OpenFlow to speak
     #[arg(
@@ -112,6 +113,7 @@ impl From<Fragments> for FragmentMode {
 pub(crate) enum Command {
     /// Show the switch's features, ports and configuration
     Show {
+        /// A bridge's name, or unix:PATH
         switch: String,
         /// Print one JSON object a line
         #[arg(long)]
@@ -119,6 +121,7 @@ pub(crate) enum Command {
     },
     /// Print what the switch says of itself
     DumpDesc {
+        /// A bridge's name, or unix:PATH
         switch: String,
         /// Print one JSON object a line
         #[arg(long)]
@@ -126,6 +129,7 @@ pub(crate) enum Command {
     },
     /// Print the ports
     DumpPortsDesc {
+        /// A bridge's name, or unix:PATH
         switch: String,
         /// Only this port, by number or name
         port: Option<String>,
@@ -135,6 +139,7 @@ pub(crate) enum Command {
     },
     /// Print the tables' counters
     DumpTables {
+        /// A bridge's name, or unix:PATH
         switch: String,
         /// Print one JSON object a line
         #[arg(long)]
@@ -142,6 +147,7 @@ pub(crate) enum Command {
     },
     /// Print flows
     DumpFlows {
+        /// A bridge's name, or unix:PATH
         switch: String,
         /// Only flows as narrow as this: a match, and table, cookie=V/MASK, out_port, out_group
         flow: Option<String>,
@@ -160,6 +166,7 @@ pub(crate) enum Command {
     },
     /// Print the sum of flows' counters
     DumpAggregate {
+        /// A bridge's name, or unix:PATH
         switch: String,
         /// Only flows as narrow as this
         flow: Option<String>,
@@ -168,7 +175,10 @@ pub(crate) enum Command {
         json: bool,
     },
     /// Add a flow, or change one that has the same table, priority and match
+    ///
+    /// As in: ofctl add-flow br0 "priority=9,in_port=west,ip,nw_dst=10.0.0.0/8,actions=dec_ttl,output:east"
     AddFlow {
+        /// A bridge's name, or unix:PATH
         switch: String,
         /// The flow, or - for flows on standard input
         flow: String,
@@ -177,13 +187,16 @@ pub(crate) enum Command {
     },
     /// Carry out a file of flows; a line may begin with add, modify, modify_strict, delete or delete_strict
     AddFlows {
+        /// A bridge's name, or unix:PATH
         switch: String,
+        /// A file, or - for standard input
         file: PathBuf,
         #[command(flatten)]
         write: Write,
     },
     /// Change the actions of all flows that match
     ModFlows {
+        /// A bridge's name, or unix:PATH
         switch: String,
         /// The flow, or - for flows on standard input
         flow: String,
@@ -195,6 +208,7 @@ pub(crate) enum Command {
     },
     /// Delete all flows that match; all flows if none is given
     DelFlows {
+        /// A bridge's name, or unix:PATH
         switch: String,
         /// Which flows, or - for lines of standard input
         flow: Option<String>,
@@ -206,7 +220,9 @@ pub(crate) enum Command {
     },
     /// Make the switch's flows those of a file, by the fewest changes
     ReplaceFlows {
+        /// A bridge's name, or unix:PATH
         switch: String,
+        /// A file, or - for standard input
         file: PathBuf,
         /// Add those again that are there already
         #[arg(long)]
@@ -218,17 +234,21 @@ pub(crate) enum Command {
     DiffFlows {
         /// A file or a switch: a file if it begins with / or . or is there
         first: String,
+        /// The other file or switch
         second: String,
     },
     /// Carry out a file of "flow …", "group …" and "packet-out …" lines as one transaction
     Bundle {
+        /// A bridge's name, or unix:PATH
         switch: String,
+        /// A file, or - for standard input
         file: PathBuf,
         #[command(flatten)]
         dry: Dry,
     },
     /// Add a group
     AddGroup {
+        /// A bridge's name, or unix:PATH
         switch: String,
         /// The group, or - for groups on standard input
         group: String,
@@ -237,13 +257,16 @@ pub(crate) enum Command {
     },
     /// Add the groups of a file; a line may begin with add, modify or delete
     AddGroups {
+        /// A bridge's name, or unix:PATH
         switch: String,
+        /// A file, or - for standard input
         file: PathBuf,
         #[command(flatten)]
         write: Write,
     },
     /// Replace a group
     ModGroup {
+        /// A bridge's name, or unix:PATH
         switch: String,
         /// The group, or - for groups on standard input
         group: String,
@@ -252,6 +275,7 @@ pub(crate) enum Command {
     },
     /// Delete a group, by group_id=N, or all of them
     DelGroups {
+        /// A bridge's name, or unix:PATH
         switch: String,
         /// Which group, or - for lines of standard input
         group: Option<String>,
@@ -260,6 +284,7 @@ pub(crate) enum Command {
     },
     /// Send a packet through actions
     PacketOut {
+        /// A bridge's name, or unix:PATH
         switch: String,
         /// "in_port=PORT packet=HEX actions=ACTIONS"
         packet: String,
@@ -268,6 +293,7 @@ pub(crate) enum Command {
     },
     /// Print what the switch says by itself: packets, ports, flows that went
     Monitor {
+        /// A bridge's name, or unix:PATH
         switch: String,
         /// Bytes of each packet to be sent, so that packets are told at all
         #[arg(value_parser = clap::value_parser!(u16))]
@@ -278,6 +304,7 @@ pub(crate) enum Command {
     },
     /// Print how fragments are treated
     GetFrags {
+        /// A bridge's name, or unix:PATH
         switch: String,
         /// Print one JSON object a line
         #[arg(long)]
@@ -285,15 +312,21 @@ pub(crate) enum Command {
     },
     /// Set how fragments are treated
     SetFrags {
+        /// A bridge's name, or unix:PATH
         switch: String,
+        /// What becomes of them
         mode: Fragments,
         #[command(flatten)]
         dry: Dry,
     },
     /// Ask whether the switch answers, by one echo request
-    Probe { switch: String },
+    Probe {
+        /// A bridge's name, or unix:PATH
+        switch: String,
+    },
     /// Send echo requests, and print how long the answers take
     Ping {
+        /// A bridge's name, or unix:PATH
         switch: String,
         /// Bytes that each request carries
         #[arg(default_value_t = 64, value_parser = clap::value_parser!(u16).range(..=65527))]
@@ -336,7 +369,10 @@ pub(crate) enum Command {
         input: PathBuf,
     },
     /// Print a script that completes these commands in a shell
-    Completions { shell: Shell },
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 /// Options that take their value from the next argument, wherever they stand.
