@@ -13,6 +13,9 @@ use ofctl::wire::{
 };
 use proptest::prelude::*;
 
+#[path = "properties/nicira.rs"]
+mod nicira;
+
 /// Fields whose values text can show, in groups that stand together in a match without contradiction.
 fn arbitrary_match() -> impl Strategy<Value = Match> {
     use Field::*;
@@ -115,11 +118,13 @@ fn arbitrary_action() -> impl Strategy<Value = Action> {
         arbitrary_bits().prop_map(Action::StackPush),
         arbitrary_bits().prop_map(Action::StackPop),
         prop::collection::vec(any::<u8>(), 0..20).prop_map(|bytes| Action::note(&bytes)),
-        // A queue to set: an action that is only carried.
-        any::<u32>().prop_map(|queue| {
-            let [a, b, c, d] = queue.to_be_bytes();
-            Action::Unknown(Box::new([0, 21, 0, 8, a, b, c, d]))
+        // A vendor's own action, which is only carried.
+        any::<[u8; 8]>().prop_map(|bytes| {
+            let mut action = vec![0xff, 0xff, 0, 16, 0, 1, 2, 3];
+            action.extend(bytes);
+            Action::Unknown(action.into())
         }),
+        nicira::arbitrary_action(),
     ]
 }
 

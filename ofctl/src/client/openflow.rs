@@ -310,6 +310,14 @@ impl Connection {
         .await
     }
 
+    /// Sends any request to which one answer comes, and gives the answer; of a multipart one, all parts in one.
+    ///
+    /// # Errors
+    /// As [`Connection::dump_flows`].
+    pub async fn transact(&self, request: Message) -> Result<Message, ClientError> {
+        self.request("request", request, Some).await
+    }
+
     /// The flow entries that the request names.
     ///
     /// # Errors
@@ -404,6 +412,14 @@ impl Connection {
     pub async fn send_flows(&self, flows: Vec<FlowMod>) -> Result<(), ClientError> {
         let messages = flows.into_iter().map(Message::FlowMod).collect();
         self.ask("send flows", Ask::Batch(messages)).await.map(drop)
+    }
+
+    /// [`Connection::send_flows`] of any messages to which no answer comes but an error.
+    ///
+    /// # Errors
+    /// As [`Connection::bundle`].
+    pub async fn send_messages(&self, messages: Vec<Message>) -> Result<(), ClientError> {
+        self.ask("send", Ask::Batch(messages)).await.map(drop)
     }
 
     /// Sets the treatment of fragments, and how much of a packet that missed is sent. A restart of the switch

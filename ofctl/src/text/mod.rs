@@ -13,8 +13,10 @@
 
 mod actions;
 mod matching;
+mod nicira;
 mod parse_actions;
 mod parse_flow;
+mod parse_nicira;
 mod value;
 
 use std::fmt;
@@ -52,6 +54,12 @@ pub enum ParseProblem {
     /// No action of that name, or one that this crate does not read.
     #[error("action '{0}' is not known here")]
     UnknownAction(String),
+    /// An action's argument of no known name.
+    #[error("'{0}' is not an argument of this action; ovs-actions(7) lists them")]
+    UnknownArgument(String),
+    /// Actions inside of actions, and so on.
+    #[error("actions stand inside of actions more than {0} deep")]
+    TooDeep(u8),
     /// A value that does not fit.
     #[error("'{value}' is not a value for {what}")]
     Value {

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::matching::{ARP, IPV4, IPV6, PROTOCOLS, RARP};
-use super::parse_actions::parse_instructions;
+use super::parse_actions::{Context, parse_instructions, split};
 use super::value::{parse_masked, parse_number, parse_port, parse_sized};
 use super::{DEFAULT_PRIORITY, FLAGS, ParseError, ParseProblem, Span};
 use crate::flow::{FlowEntry, FlowFlags};
@@ -22,27 +22,11 @@ impl<'a> Word<'a> {
     }
 }
 
-fn words(span: Span<'_>) -> Vec<Word<'_>> {
-    let mut all = Vec::new();
-    let mut start = None;
-    let ends = span.text.bytes().chain([b',']).enumerate();
-    for (place, byte) in ends {
-        let separates = byte == b',' || byte.is_ascii_whitespace();
-        match start {
-            None if !separates => start = Some(place),
-            Some(from) if separates => {
-                let word = span.to(place).from(from);
-                let (name, value) = match word.split_once("=") {
-                    Some((name, value)) => (name, Some(value)),
-                    None => (word, None),
-                };
-                all.push(Word { name, value });
-                start = None;
-            }
-            _ => {}
-        }
-    }
-    all
+fn words(span: Span<'_>) -> impl Iterator<Item = Word<'_>> {
+    split(span).map(|word| match word.split_once("=") {
+        Some((name, value)) => Word { name, value: Some(value) },
+        None => Word { name: word, value: None },
+    })
 }
 
 /// What the flow says of its protocols; some names mean other fields by it.
@@ -53,7 +37,7 @@ struct Protocols {
 }
 
 impl Protocols {
-    fn of(words: &[Word<'_>]) -> Protocols {
+    fn of<'a>(words: impl Iterator<Item = Word<'a>>) -> Protocols {
         let mut result = Protocols::default();
         for word in words {
             if let Some((_, eth_type, ip_proto)) = PROTOCOLS.iter().find(|row| row.0 == word.name.text) {
@@ -157,6 +141,17 @@ fn add_condition(matching: &mut Match, protocols: &Protocols, word: Word<'_>) ->
             }
             set_once(matching, word, Field::IpDscp, u128::from(tos >> 2), 0x3f)
         }
+        "packet_type" => {
+            let value = word.value()?;
+            let (namespace, kind) = parse_packet_type(value)?;
+            set_once(
+                matching,
+                word,
+                Field::PacketType,
+                u128::from(namespace) << 16 | u128::from(kind),
+                u32::MAX.into(),
+            )
+        }
         "in_port" => {
             let value = word.value()?;
             let port = parse_port(value.text).ok_or_else(|| value.bad_value("a port"))?;
@@ -176,14 +171,22 @@ fn add_condition(matching: &mut Match, protocols: &Protocols, word: Word<'_>) ->
     }
 }
 
+/// `(1,0x894f)`, a name space and a type.
+fn parse_packet_type(span: Span<'_>) -> Result<(u16, u16), ParseError> {
+    let bad = || span.bad_value("a packet type, as in (1,0x894f)");
+    let inside = span.text.strip_prefix('(').and_then(|text| text.strip_suffix(')')).ok_or_else(bad)?;
+    let (namespace, kind) = span.from(1).to(inside.len()).split_once(",").ok_or_else(bad)?;
+    Ok((parse_sized(namespace.trim(), "a name space")?, parse_sized(kind.trim(), "a type")?))
+}
+
 impl FromStr for Match {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let words = words(Span { text, at: 0 });
-        let protocols = Protocols::of(&words);
+        let words = || words(Span { text, at: 0 });
+        let protocols = Protocols::of(words());
         let mut matching = Match::new();
-        for word in words {
+        for word in words() {
             if !add_condition(&mut matching, &protocols, word)? {
                 return Err(word.name.error(ParseProblem::UnknownField(word.name.text.to_owned())));
             }
@@ -201,11 +204,11 @@ impl FromStr for FlowEntry {
         let (before, after) = whole
             .split_once("actions=")
             .ok_or_else(|| whole.from(text.len()).error(ParseProblem::Missing("actions=")))?;
-        let words = words(before);
-        let protocols = Protocols::of(&words);
+        let words = || words(before);
+        let protocols = Protocols::of(words());
         let mut entry = FlowEntry::new(TableId(0), DEFAULT_PRIORITY);
         let mut flags = FlowFlags::default();
-        for word in words {
+        for word in words() {
             let name = word.name.text;
             match name {
                 "table" => entry.table = TableId(parse_sized(word.value()?, "a table")?),
@@ -224,7 +227,7 @@ impl FromStr for FlowEntry {
             }
         }
         entry.flags = flags;
-        entry.instructions = parse_instructions(after.trim())?;
+        entry.instructions = parse_instructions(after.trim(), &mut Context::of(&entry.matching))?;
         Ok(entry)
     }
 }

@@ -64,15 +64,22 @@ pub(super) struct Value(pub(super) Field, pub(super) FieldValue);
 impl fmt::Display for Value {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Value(field, value) = *self;
+        match field {
+            Field::InPort16 => return OfPort::from_16(value.to_u64() as u16).fmt(out),
+            Field::PacketType => {
+                let number = value.to_u64();
+                return write!(out, "({},{})", number >> 16, Hex((number & 0xffff).into()));
+            }
+            _ => {}
+        }
         match field.spec().format {
             Format::Decimal => value.to_u128().fmt(out),
             Format::Ethernet => value.to_mac().fmt(out),
             Format::Ipv4 => value.to_ipv4().fmt(out),
             Format::Ipv6 => value.to_ipv6().fmt(out),
             Format::Port => OfPort(value.to_u64() as u32).fmt(out),
-            Format::Hex | Format::Frag | Format::CtState | Format::TcpFlags | Format::TunFlags => {
-                Hex(value.to_u128()).fmt(out)
-            }
+            Format::TunFlags => write_flags(TUN_FLAGS, value.to_u128(), None, out),
+            Format::Hex | Format::Frag | Format::CtState | Format::TcpFlags => Hex(value.to_u128()).fmt(out),
         }
     }
 }
@@ -185,6 +192,13 @@ pub(super) fn parse_value(field: Field, span: Span<'_>) -> Result<FieldValue, su
         Format::Ipv4 => text.parse::<Ipv4Addr>().ok().map(Into::into),
         Format::Ipv6 => text.parse::<Ipv6Addr>().ok().map(Into::into),
         Format::Port => parse_port(text).map(Into::into),
+        _ if field == Field::InPort16 => parse_port(text).and_then(OfPort::to_16).map(Into::into),
+        Format::TunFlags | Format::CtState | Format::TcpFlags
+            if !text.starts_with(|c: char| c.is_ascii_digit()) =>
+        {
+            return parse_flags(flag_names(field.spec().format).unwrap_or_default(), field, span)
+                .map(|(value, _)| value);
+        }
         _ => parse_number(text).map(Into::into),
     };
     // A load takes plain numbers for addresses too.

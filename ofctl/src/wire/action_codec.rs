@@ -1,33 +1,70 @@
 //! Actions and instructions as bytes: OpenFlow 1.3.5 §7.2.4 and §7.2.5, ovs-actions(7).
 
 use super::action::{Action, Instructions};
+use super::ct::{Ct, Nat};
 use super::cursor::{Nested, Padding, Put, Reader};
 use super::error::{DecodeError, EncodeError};
 use super::field::{Field, SubField};
 use super::ids::{GroupId, OfPort, TableId};
+use super::learn::Learn;
+use super::nicira::{BundleOutput, ControllerAction, Encap, MaskedField, Multipath, PacketType, Sample};
 use super::oxm;
 
 /// `OFPAT_*`.
 mod action_type {
     pub(super) const OUTPUT: u16 = 0;
+    pub(super) const SET_MPLS_TTL: u16 = 15;
+    pub(super) const DEC_MPLS_TTL: u16 = 16;
     pub(super) const PUSH_VLAN: u16 = 17;
     pub(super) const POP_VLAN: u16 = 18;
+    pub(super) const PUSH_MPLS: u16 = 19;
+    pub(super) const POP_MPLS: u16 = 20;
+    pub(super) const SET_QUEUE: u16 = 21;
     pub(super) const GROUP: u16 = 22;
+    pub(super) const SET_NW_TTL: u16 = 23;
     pub(super) const DEC_NW_TTL: u16 = 24;
     pub(super) const SET_FIELD: u16 = 25;
     pub(super) const EXPERIMENTER: u16 = 0xffff;
 }
 
 /// `NXAST_*`.
-mod nicira {
-    pub(super) const RESUBMIT: u16 = 1;
-    pub(super) const REG_MOVE: u16 = 6;
-    pub(super) const REG_LOAD: u16 = 7;
-    pub(super) const NOTE: u16 = 8;
-    pub(super) const RESUBMIT_TABLE: u16 = 14;
-    pub(super) const OUTPUT_REG: u16 = 15;
-    pub(super) const STACK_PUSH: u16 = 27;
-    pub(super) const STACK_POP: u16 = 28;
+pub(super) mod subtype {
+    pub(in crate::wire) const RESUBMIT: u16 = 1;
+    pub(in crate::wire) const POP_QUEUE: u16 = 5;
+    pub(in crate::wire) const REG_MOVE: u16 = 6;
+    pub(in crate::wire) const REG_LOAD: u16 = 7;
+    pub(in crate::wire) const NOTE: u16 = 8;
+    pub(in crate::wire) const MULTIPATH: u16 = 10;
+    pub(in crate::wire) const BUNDLE: u16 = 12;
+    pub(in crate::wire) const BUNDLE_LOAD: u16 = 13;
+    pub(in crate::wire) const RESUBMIT_TABLE: u16 = 14;
+    pub(in crate::wire) const OUTPUT_REG: u16 = 15;
+    pub(in crate::wire) const LEARN: u16 = 16;
+    pub(in crate::wire) const EXIT: u16 = 17;
+    pub(in crate::wire) const FIN_TIMEOUT: u16 = 19;
+    pub(in crate::wire) const CONTROLLER: u16 = 20;
+    pub(in crate::wire) const DEC_TTL_CNT_IDS: u16 = 21;
+    pub(in crate::wire) const STACK_PUSH: u16 = 27;
+    pub(in crate::wire) const STACK_POP: u16 = 28;
+    pub(in crate::wire) const SAMPLE: u16 = 29;
+    pub(in crate::wire) const OUTPUT_REG2: u16 = 32;
+    pub(in crate::wire) const REG_LOAD2: u16 = 33;
+    pub(in crate::wire) const CONJUNCTION: u16 = 34;
+    pub(in crate::wire) const CT: u16 = 35;
+    pub(in crate::wire) const NAT: u16 = 36;
+    pub(in crate::wire) const CONTROLLER2: u16 = 37;
+    pub(in crate::wire) const SAMPLE2: u16 = 38;
+    pub(in crate::wire) const OUTPUT_TRUNC: u16 = 39;
+    pub(in crate::wire) const SAMPLE3: u16 = 41;
+    pub(in crate::wire) const CLONE: u16 = 42;
+    pub(in crate::wire) const CT_CLEAR: u16 = 43;
+    pub(in crate::wire) const RESUBMIT_TABLE_CT: u16 = 44;
+    pub(in crate::wire) const LEARN2: u16 = 45;
+    pub(in crate::wire) const ENCAP: u16 = 46;
+    pub(in crate::wire) const DECAP: u16 = 47;
+    pub(in crate::wire) const DEC_NSH_TTL: u16 = 48;
+    pub(in crate::wire) const CHECK_PKT_LARGER: u16 = 49;
+    pub(in crate::wire) const DELETE_FIELD: u16 = 50;
 }
 
 /// `OFPIT_*`.
@@ -45,7 +82,7 @@ const IN_PORT_16: u16 = 0xfff8;
 /// The `max_len` of an `OUTPUT_REG`, for a register that may hold `OFPP_CONTROLLER`.
 const WHOLE_PACKET: u16 = 0xffff;
 
-fn put_nicira<'a>(out: &'a mut Vec<u8>, subtype: u16) -> Nested<'a> {
+pub(super) fn put_nicira<'a>(out: &'a mut Vec<u8>, subtype: u16) -> Nested<'a> {
     let mut out = Nested::begin(out, 2, Padding::Counted);
     out.put_u16(action_type::EXPERIMENTER);
     out.put_u16(0);
@@ -69,15 +106,15 @@ fn put_packed(bits: SubField, action: &'static str, out: &mut Vec<u8>) -> Result
 }
 
 /// Offset and width in 16 bits, the width less one in the lower six.
-fn pack_bits(bits: SubField) -> u16 {
+pub(super) fn pack_bits(bits: SubField) -> u16 {
     bits.start << 6 | (bits.n_bits.saturating_sub(1) & 0x3f)
 }
 
-fn unpack_bits(field: Option<Field>, packed: u16) -> Option<SubField> {
+pub(super) fn unpack_bits(field: Option<Field>, packed: u16) -> Option<SubField> {
     sub_field(field?, packed >> 6, (packed & 0x3f) + 1)
 }
 
-fn sub_field(field: Field, start: u16, n_bits: u16) -> Option<SubField> {
+pub(super) fn sub_field(field: Field, start: u16, n_bits: u16) -> Option<SubField> {
     let end = start.checked_add(n_bits)?;
     (n_bits > 0 && end <= field.bits_wide()).then_some(SubField { field, start, n_bits })
 }
@@ -86,6 +123,7 @@ impl Action {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         match self {
             Action::Output(port) => put_output(*port, 0, out),
+            Action::OutputWith { port, max_len } => put_output(*port, *max_len, out),
             Action::Controller { max_len } => put_output(OfPort::CONTROLLER, *max_len, out),
             Action::SetField(field, value) => {
                 let mut out = Nested::begin(out, 2, Padding::Counted);
@@ -93,43 +131,109 @@ impl Action {
                 out.put_u16(0);
                 oxm::put_exact(*field, *value, &mut out);
             }
-            Action::PushVlan(ethertype) => {
-                out.put_u16(action_type::PUSH_VLAN);
-                out.put_u16(8);
-                out.put_u16(*ethertype);
-                out.put_u16(0);
-            }
+            Action::PushVlan(ethertype) => put_ethertype(action_type::PUSH_VLAN, *ethertype, out),
             Action::PopVlan => put_bare(action_type::POP_VLAN, out),
             Action::DecTtl => put_bare(action_type::DEC_NW_TTL, out),
-            Action::Group(group) => {
-                out.put_u16(action_type::GROUP);
-                out.put_u16(8);
-                out.put_u32(group.0);
-            }
+            Action::Group(group) => put_short(action_type::GROUP, group.0.to_be_bytes(), out),
             Action::RegLoad { dst, value } => {
-                let mut out = put_nicira(out, nicira::REG_LOAD);
+                let mut out = put_nicira(out, subtype::REG_LOAD);
                 put_packed(*dst, "load", &mut out)?;
                 out.put_u64(*value);
             }
             Action::RegMove { src, dst } => {
-                let mut out = put_nicira(out, nicira::REG_MOVE);
+                let mut out = put_nicira(out, subtype::REG_MOVE);
                 out.put_u16(src.n_bits);
                 out.put_u16(src.start);
                 out.put_u16(dst.start);
                 oxm::put_action_header(src.field, &mut out);
                 oxm::put_action_header(dst.field, &mut out);
             }
-            Action::ResubmitTable { table } => put_resubmit(IN_PORT_16, *table, out),
-            Action::ResubmitPort { port, table } => put_resubmit(*port, *table, out),
+            Action::ResubmitTable { table } => {
+                put_resubmit(subtype::RESUBMIT_TABLE, IN_PORT_16, *table, out);
+            }
+            Action::ResubmitPort { port, table } => {
+                put_resubmit(subtype::RESUBMIT_TABLE, *port, *table, out);
+            }
+            Action::ResubmitCt { port, table } => {
+                put_resubmit(subtype::RESUBMIT_TABLE_CT, *port, *table, out);
+            }
+            // Only the second form has room for an experimenter's header.
+            Action::OutputReg(src) if src.field.spec().nxm.class.experimenter().is_some() => {
+                let mut out = put_nicira(out, subtype::OUTPUT_REG2);
+                out.put_u16(pack_bits(*src));
+                out.put_u16(WHOLE_PACKET);
+                oxm::put_action_header(src.field, &mut out);
+            }
             Action::OutputReg(src) => {
-                let mut out = put_nicira(out, nicira::OUTPUT_REG);
+                let mut out = put_nicira(out, subtype::OUTPUT_REG);
                 put_packed(*src, "output", &mut out)?;
                 out.put_u16(WHOLE_PACKET);
                 out.put_zeros(6);
             }
-            Action::StackPush(bits) => put_stack(nicira::STACK_PUSH, *bits, out),
-            Action::StackPop(bits) => put_stack(nicira::STACK_POP, *bits, out),
-            Action::Note(bytes) => put_nicira(out, nicira::NOTE).put(bytes),
+            Action::StackPush(bits) => put_stack(subtype::STACK_PUSH, *bits, out),
+            Action::StackPop(bits) => put_stack(subtype::STACK_POP, *bits, out),
+            Action::Note(bytes) => put_nicira(out, subtype::NOTE).put(bytes),
+            Action::Ct(ct) => ct.encode(out)?,
+            Action::OutputTrunc { port, max_len } => {
+                let mut out = put_nicira(out, subtype::OUTPUT_TRUNC);
+                out.put_u16(*port);
+                out.put_u32(*max_len);
+            }
+            Action::ControllerWith(controller) => controller.encode(out),
+            Action::SetMasked(masked) => masked.encode(out),
+            Action::SetQueue(queue) => put_short(action_type::SET_QUEUE, queue.to_be_bytes(), out),
+            Action::PopQueue => drop(put_nicira(out, subtype::POP_QUEUE)),
+            Action::PushMpls(ethertype) => put_ethertype(action_type::PUSH_MPLS, *ethertype, out),
+            Action::PopMpls(ethertype) => put_ethertype(action_type::POP_MPLS, *ethertype, out),
+            Action::SetMplsTtl(ttl) => put_short(action_type::SET_MPLS_TTL, [*ttl, 0, 0, 0], out),
+            Action::DecMplsTtl => put_bare(action_type::DEC_MPLS_TTL, out),
+            Action::SetNwTtl(ttl) => put_short(action_type::SET_NW_TTL, [*ttl, 0, 0, 0], out),
+            Action::DecTtlIds(ids) => {
+                let mut out = put_nicira(out, subtype::DEC_TTL_CNT_IDS);
+                out.put_u16(u16::try_from(ids.len()).map_err(|_| EncodeError::TooLong(ids.len()))?);
+                out.put_u32(0);
+                ids.iter().for_each(|id| out.put_u16(*id));
+            }
+            Action::DecNshTtl => drop(put_nicira(out, subtype::DEC_NSH_TTL)),
+            Action::CtClear => drop(put_nicira(out, subtype::CT_CLEAR)),
+            Action::Nat(nat) => nat.encode(out),
+            Action::Learn(learn) => learn.encode(out)?,
+            Action::Conjunction { id, clause, n_clauses } => {
+                let mut out = put_nicira(out, subtype::CONJUNCTION);
+                out.put_u8(*clause);
+                out.put_u8(*n_clauses);
+                out.put_u32(*id);
+            }
+            Action::Multipath(multipath) => multipath.encode(out)?,
+            Action::Bundle(bundle) => bundle.encode(out)?,
+            Action::Sample(sample) => sample.encode(out),
+            Action::FinTimeout { idle, hard } => {
+                let mut out = put_nicira(out, subtype::FIN_TIMEOUT);
+                out.put_u16(*idle);
+                out.put_u16(*hard);
+            }
+            Action::Exit => drop(put_nicira(out, subtype::EXIT)),
+            Action::Encap(encap) => encap.encode(out)?,
+            Action::Decap(packet_type) => packet_type.encode_decap(out),
+            Action::CheckPktLarger { length, dst } => {
+                let mut out = put_nicira(out, subtype::CHECK_PKT_LARGER);
+                let start = out.len();
+                out.put_u16(*length);
+                out.put_u16(dst.start);
+                oxm::put_action_header(dst.field, &mut out);
+                out.resize(start + 14, 0);
+            }
+            Action::DeleteField(field) => {
+                let mut out = put_nicira(out, subtype::DELETE_FIELD);
+                let start = out.len();
+                oxm::put_action_header(*field, &mut out);
+                out.resize(start + 14, 0);
+            }
+            Action::Clone(actions) => {
+                let mut out = put_nicira(out, subtype::CLONE);
+                out.put_zeros(6);
+                actions.iter().try_for_each(|action| action.encode(&mut out))?;
+            }
             Action::Unknown(bytes) => out.put(bytes),
         }
         Ok(())
@@ -148,6 +252,12 @@ impl Action {
 
     /// Takes one action.
     pub(crate) fn take(input: &mut Reader<'_>) -> Result<Action, DecodeError> {
+        Self::take_at(input, Depth::TOP)
+            .map_err(|error| error.in_part("OFPBAC_BAD_LEN", "OFPBAC_BAD_ARGUMENT"))
+    }
+
+    #[inline]
+    fn take_at(input: &mut Reader<'_>, depth: Depth) -> Result<Action, DecodeError> {
         let whole = input.peek();
         let kind = input.u16()?;
         let length = usize::from(input.u16()?);
@@ -155,23 +265,69 @@ impl Action {
             return Err(DecodeError::BadLength { what: "action", length });
         }
         let mut body = input.sub("action", length - 4)?;
-        let known = take_known(kind, &mut body)?;
+        let known = take_known(kind, &mut body, depth)?;
+        // What was taken from the input is the beginning of what was there.
+        let whole = &whole[..length];
         match known {
             Some(action) => {
                 body.finish()?;
-                Ok(action)
+                Ok(if action.reproduces(whole) { action } else { Action::Unknown(whole.into()) })
             }
-            // What was taken from the input is the beginning of what was there.
-            None => Ok(Action::Unknown(whole[..length].into())),
+            None => Ok(Action::Unknown(whole.into())),
         }
     }
 
-    pub(crate) fn take_all(mut input: Reader<'_>) -> Result<Vec<Action>, DecodeError> {
+    /// True if this action is written as these bytes, from which it was read. What is not, because something
+    /// stands where Open vSwitch does not look, is carried as it came.
+    fn reproduces(&self, whole: &[u8]) -> bool {
+        match self {
+            Action::Nat(_)
+            | Action::Learn(_)
+            | Action::Multipath(_)
+            | Action::Bundle(_)
+            | Action::Sample(_)
+            | Action::ControllerWith(_)
+            | Action::SetMasked(_)
+            | Action::Encap(_)
+            | Action::Decap(_)
+            | Action::CheckPktLarger { .. }
+            | Action::DeleteField(_)
+            | Action::DecTtlIds(_) => {
+                let mut again = Vec::with_capacity(whole.len());
+                self.encode(&mut again).is_ok() && again == whole
+            }
+            _ => true,
+        }
+    }
+
+    pub(crate) fn take_all(input: Reader<'_>) -> Result<Vec<Action>, DecodeError> {
+        Self::take_nested(input, Depth::TOP)
+            .map_err(|error| error.in_part("OFPBAC_BAD_LEN", "OFPBAC_BAD_ARGUMENT"))
+    }
+
+    pub(super) fn take_nested(mut input: Reader<'_>, depth: Depth) -> Result<Vec<Action>, DecodeError> {
         let mut actions = Vec::with_capacity(input.peek().len() / 16);
         while !input.is_empty() {
-            actions.push(Action::take(&mut input)?);
+            actions.push(Action::take_at(&mut input, depth)?);
         }
         Ok(actions)
+    }
+}
+
+/// How many actions an action stands in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Depth(u8);
+
+impl Depth {
+    const TOP: Depth = Depth(0);
+    /// More than any flow has; without an end a message could nest until the stack runs out.
+    const MAX: u8 = 32;
+
+    pub(super) fn deeper(self, what: &'static str) -> Result<Depth, DecodeError> {
+        if self.0 == Self::MAX {
+            return Err(DecodeError::Refused { what, error: "OFPBAC_TOO_MANY" });
+        }
+        Ok(Depth(self.0 + 1))
     }
 }
 
@@ -183,14 +339,23 @@ fn put_output(port: OfPort, max_len: u16, out: &mut Vec<u8>) {
     out.put_zeros(6);
 }
 
-fn put_bare(kind: u16, out: &mut Vec<u8>) {
+fn put_short(kind: u16, argument: [u8; 4], out: &mut Vec<u8>) {
     out.put_u16(kind);
     out.put_u16(8);
-    out.put_u32(0);
+    out.put(&argument);
 }
 
-fn put_resubmit(port: u16, table: TableId, out: &mut Vec<u8>) {
-    let mut out = put_nicira(out, nicira::RESUBMIT_TABLE);
+fn put_bare(kind: u16, out: &mut Vec<u8>) {
+    put_short(kind, [0; 4], out);
+}
+
+fn put_ethertype(kind: u16, ethertype: u16, out: &mut Vec<u8>) {
+    let [high, low] = ethertype.to_be_bytes();
+    put_short(kind, [high, low, 0, 0], out);
+}
+
+fn put_resubmit(subtype: u16, port: u16, table: TableId, out: &mut Vec<u8>) {
+    let mut out = put_nicira(out, subtype);
     out.put_u16(port);
     out.put_u8(table.0);
 }
@@ -203,13 +368,18 @@ fn put_stack(subtype: u16, bits: SubField, out: &mut Vec<u8>) {
 }
 
 /// Takes the body of an action; `None` if it is none that has a variant of its own.
-fn take_known(kind: u16, body: &mut Reader<'_>) -> Result<Option<Action>, DecodeError> {
+#[inline]
+fn take_known(kind: u16, body: &mut Reader<'_>, depth: Depth) -> Result<Option<Action>, DecodeError> {
     Ok(Some(match kind {
         action_type::OUTPUT => {
             let port = OfPort(body.u32()?);
             let max_len = body.u16()?;
             body.skip(6)?;
-            if port == OfPort::CONTROLLER { Action::Controller { max_len } } else { Action::Output(port) }
+            match (port, max_len) {
+                (OfPort::CONTROLLER, max_len) => Action::Controller { max_len },
+                (port, 0) => Action::Output(port),
+                (port, max_len) => Action::OutputWith { port, max_len },
+            }
         }
         action_type::SET_FIELD => match oxm::take_exact(body)? {
             Some((field, value)) => {
@@ -221,11 +391,7 @@ fn take_known(kind: u16, body: &mut Reader<'_>) -> Result<Option<Action>, Decode
             }
             None => return Ok(None),
         },
-        action_type::PUSH_VLAN => {
-            let ethertype = body.u16()?;
-            body.skip(2)?;
-            Action::PushVlan(ethertype)
-        }
+        action_type::PUSH_VLAN => Action::PushVlan(take_ethertype(body)?),
         action_type::POP_VLAN => {
             body.skip(4)?;
             Action::PopVlan
@@ -234,20 +400,30 @@ fn take_known(kind: u16, body: &mut Reader<'_>) -> Result<Option<Action>, Decode
             body.skip(4)?;
             Action::DecTtl
         }
+        action_type::SET_QUEUE => Action::SetQueue(body.u32()?),
+        action_type::PUSH_MPLS => Action::PushMpls(take_ethertype(body)?),
+        action_type::POP_MPLS => Action::PopMpls(take_ethertype(body)?),
+        action_type::SET_MPLS_TTL => Action::SetMplsTtl(take_ttl(body)?),
+        action_type::SET_NW_TTL => Action::SetNwTtl(take_ttl(body)?),
+        action_type::DEC_MPLS_TTL => {
+            body.skip(4)?;
+            Action::DecMplsTtl
+        }
         action_type::GROUP => Action::Group(GroupId(body.u32()?)),
         action_type::EXPERIMENTER => {
             if body.u32()? != super::NICIRA_EXPERIMENTER || body.is_empty() {
                 return Ok(None);
             }
-            return take_nicira(body);
+            return take_nicira(body, depth);
         }
         _ => return Ok(None),
     }))
 }
 
-fn take_nicira(body: &mut Reader<'_>) -> Result<Option<Action>, DecodeError> {
-    let action = match body.u16()? {
-        nicira::REG_LOAD => {
+fn take_nicira(body: &mut Reader<'_>, depth: Depth) -> Result<Option<Action>, DecodeError> {
+    let subtype = body.u16()?;
+    let action = match subtype {
+        subtype::REG_LOAD => {
             let packed = body.u16()?;
             let field = oxm::take_action_header(body)?;
             let dst = unpack_bits(field, packed);
@@ -255,7 +431,7 @@ fn take_nicira(body: &mut Reader<'_>) -> Result<Option<Action>, DecodeError> {
             let value = if body.peek().len() == 8 { Some(body.u64()?) } else { None };
             dst.zip(value).map(|(dst, value)| Action::RegLoad { dst, value })
         }
-        nicira::REG_MOVE => {
+        subtype::REG_MOVE => {
             let n_bits = body.u16()?;
             let (src_start, dst_start) = (body.u16()?, body.u16()?);
             let (src, dst) = (oxm::take_action_header(body)?, oxm::take_action_header(body)?);
@@ -264,12 +440,12 @@ fn take_nicira(body: &mut Reader<'_>) -> Result<Option<Action>, DecodeError> {
             let padding = body.rest();
             src.zip(dst).filter(|_| is_padding(padding)).map(|(src, dst)| Action::RegMove { src, dst })
         }
-        nicira::RESUBMIT => {
+        subtype::RESUBMIT => {
             let port = body.u16()?;
             body.skip(4)?;
             Some(Action::ResubmitPort { port, table: TableId::ALL })
         }
-        nicira::RESUBMIT_TABLE => {
+        subtype::RESUBMIT_TABLE => {
             let port = body.u16()?;
             let table = TableId(body.u8()?);
             body.skip(3)?;
@@ -278,26 +454,121 @@ fn take_nicira(body: &mut Reader<'_>) -> Result<Option<Action>, DecodeError> {
                 _ => Action::ResubmitPort { port, table },
             })
         }
-        nicira::OUTPUT_REG => {
+        subtype::OUTPUT_REG => {
             let packed = body.u16()?;
             let src = unpack_bits(oxm::take_action_header(body)?, packed);
             let max_len = body.u16()?;
             let padding = body.rest();
             src.filter(|_| max_len == WHOLE_PACKET && padding.len() == 6).map(Action::OutputReg)
         }
-        subtype @ (nicira::STACK_PUSH | nicira::STACK_POP) => {
+        subtype::STACK_PUSH | subtype::STACK_POP => {
             let start = body.u16()?;
             let field = oxm::take_action_header(body)?;
             let n_bits = body.u16()?;
             let padding = body.rest();
             let bits = field.and_then(|field| sub_field(field, start, n_bits));
-            let wrap = if subtype == nicira::STACK_PUSH { Action::StackPush } else { Action::StackPop };
+            let wrap = if subtype == subtype::STACK_PUSH { Action::StackPush } else { Action::StackPop };
             bits.filter(|_| is_padding(padding)).map(wrap)
         }
-        nicira::NOTE => Some(Action::Note(body.rest().into())),
+        subtype::NOTE => Some(Action::Note(body.rest().into())),
+        subtype::CT => Ct::take(body, depth)?.map(|ct| Action::Ct(Box::new(ct))),
+        subtype::NAT => Nat::take(body)?.map(|nat| Action::Nat(Box::new(nat))),
+        subtype::LEARN | subtype::LEARN2 => {
+            Learn::take(body, subtype == subtype::LEARN2)?.map(|learn| Action::Learn(Box::new(learn)))
+        }
+        subtype::POP_QUEUE => take_bare(Action::PopQueue, body)?,
+        subtype::EXIT => take_bare(Action::Exit, body)?,
+        subtype::CT_CLEAR => take_bare(Action::CtClear, body)?,
+        subtype::DEC_NSH_TTL => take_bare(Action::DecNshTtl, body)?,
+        subtype::MULTIPATH => Multipath::take(body)?.map(|m| Action::Multipath(Box::new(m))),
+        subtype::BUNDLE | subtype::BUNDLE_LOAD => {
+            BundleOutput::take(body, subtype == subtype::BUNDLE_LOAD)?.map(|b| Action::Bundle(Box::new(b)))
+        }
+        subtype::SAMPLE | subtype::SAMPLE2 | subtype::SAMPLE3 => {
+            Sample::take(body, subtype != subtype::SAMPLE)?.map(|sample| Action::Sample(Box::new(sample)))
+        }
+        subtype::CONTROLLER => ControllerAction::take(body)?.map(|c| Action::ControllerWith(Box::new(c))),
+        subtype::CONTROLLER2 => {
+            ControllerAction::take_second(body)?.map(|c| Action::ControllerWith(Box::new(c)))
+        }
+        subtype::REG_LOAD2 => MaskedField::take(body)?.map(|masked| Action::SetMasked(Box::new(masked))),
+        subtype::OUTPUT_TRUNC => Some(Action::OutputTrunc { port: body.u16()?, max_len: body.u32()? }),
+        subtype::OUTPUT_REG2 => {
+            let (packed, max_len) = (body.u16()?, body.u16()?);
+            let src = unpack_bits(oxm::take_action_header(body)?, packed);
+            let padding = body.rest();
+            // Only a field that the first form cannot name is written in this form.
+            let second = |src: &SubField| src.field.spec().nxm.class.experimenter().is_some();
+            src.filter(|src| max_len == WHOLE_PACKET && is_padding(padding) && second(src))
+                .map(Action::OutputReg)
+        }
+        subtype::CONJUNCTION => {
+            let (clause, n_clauses, id) = (body.u8()?, body.u8()?, body.u32()?);
+            if !(2..=64).contains(&n_clauses) || clause >= n_clauses {
+                return Err(DecodeError::Refused { what: "conjunction", error: "NXBAC_BAD_CONJUNCTION" });
+            }
+            Some(Action::Conjunction { id, clause, n_clauses })
+        }
+        subtype::FIN_TIMEOUT => {
+            let (idle, hard) = (body.u16()?, body.u16()?);
+            (body.u16()? == 0).then_some(Action::FinTimeout { idle, hard })
+        }
+        subtype::DEC_TTL_CNT_IDS => {
+            let n = body.u16()?;
+            body.skip(4)?;
+            let ids = (0..n).map(|_| body.u16()).collect::<Result<_, _>>()?;
+            body.rest();
+            Some(Action::DecTtlIds(ids))
+        }
+        subtype::RESUBMIT_TABLE_CT => {
+            let (port, table) = (body.u16()?, TableId(body.u8()?));
+            body.skip(3)?;
+            Some(Action::ResubmitCt { port, table })
+        }
+        subtype::ENCAP => Encap::take(body)?.map(|encap| Action::Encap(Box::new(encap))),
+        subtype::DECAP => {
+            let packet_type = PacketType::take_decap(body)?;
+            body.rest();
+            Some(Action::Decap(packet_type))
+        }
+        subtype::CHECK_PKT_LARGER => {
+            let (length, start) = (body.u16()?, body.u16()?);
+            let field = oxm::take_action_header(body)?;
+            if body.rest().iter().any(|&byte| byte != 0) {
+                return Err(DecodeError::Refused { what: "check_pkt_larger", error: "NXBRC_MUST_BE_ZERO" });
+            }
+            let dst = field.and_then(|field| sub_field(field, start, 1));
+            dst.map(|dst| Action::CheckPktLarger { length, dst })
+        }
+        subtype::DELETE_FIELD => {
+            let field = oxm::take_action_header(body)?;
+            body.rest();
+            field.map(Action::DeleteField)
+        }
+        subtype::CLONE if body.array::<6>()? == [0; 6] => {
+            let nested = body.peek().len();
+            Some(Action::Clone(Action::take_nested(body.sub("clone", nested)?, depth.deeper("clone")?)?))
+        }
         _ => None,
     };
     Ok(action)
+}
+
+fn take_ethertype(body: &mut Reader<'_>) -> Result<u16, DecodeError> {
+    let ethertype = body.u16()?;
+    body.skip(2)?;
+    Ok(ethertype)
+}
+
+fn take_ttl(body: &mut Reader<'_>) -> Result<u8, DecodeError> {
+    let ttl = body.u8()?;
+    body.skip(3)?;
+    Ok(ttl)
+}
+
+/// Takes the six bytes that fill up an action without an argument; `None` if they say something after all.
+fn take_bare(action: Action, body: &mut Reader<'_>) -> Result<Option<Action>, DecodeError> {
+    Ok((body.array::<6>()? == [0; 6]).then_some(action))
 }
 
 fn is_padding(bytes: &[u8]) -> bool {
@@ -347,6 +618,10 @@ impl Instructions {
 
     /// Takes instructions to the end of `input`.
     pub(crate) fn take(input: &mut Reader<'_>) -> Result<Instructions, DecodeError> {
+        Self::take_any(input).map_err(|error| error.in_part("OFPBIC_BAD_LEN", "OFPBIC_UNKNOWN_INST"))
+    }
+
+    fn take_any(input: &mut Reader<'_>) -> Result<Instructions, DecodeError> {
         let mut result = Instructions::default();
         let mut seen = 0u32;
         while !input.is_empty() {

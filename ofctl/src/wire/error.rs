@@ -60,9 +60,58 @@ pub enum DecodeError {
         /// Name of the instruction.
         what: &'static str,
     },
+    /// Something that a switch refuses with a certain error.
+    #[error("{what}: {error}")]
+    Refused {
+        /// What was read.
+        what: &'static str,
+        /// Name of the error, such as `OFPBAC_BAD_ARGUMENT`.
+        error: &'static str,
+    },
+    /// A part of a message is malformed, which is an error of that part and not of the message.
+    #[error("{problem} ({error})")]
+    Part {
+        /// Name of the part's error, such as `OFPBAC_BAD_LEN`.
+        error: &'static str,
+        /// What is wrong with it.
+        #[source]
+        problem: Box<DecodeError>,
+    },
     /// Another version of OpenFlow than 1.3.
     #[error("message of OpenFlow version {0:#04x}; only 0x04 (1.3) is spoken here")]
     Version(u8),
+}
+
+impl DecodeError {
+    /// Name of the error with which a switch answers such bytes, such as `OFPBAC_BAD_LEN`; the numbers are
+    /// those of [`ErrorCode::from_name`].
+    pub fn name(&self) -> &'static str {
+        match self {
+            DecodeError::Truncated { .. } | DecodeError::Trailing { .. } | DecodeError::BadLength { .. } => {
+                "OFPBRC_BAD_LEN"
+            }
+            DecodeError::BadValue { .. } => "OFPBRC_BAD_TYPE",
+            DecodeError::DuplicateField { .. } => "OFPBMC_DUP_FIELD",
+            DecodeError::BadWildcards { .. } => "OFPBMC_BAD_WILDCARDS",
+            DecodeError::DuplicateInstruction { .. } => "OFPBIC_DUP_INST",
+            DecodeError::Refused { error, .. } | DecodeError::Part { error, .. } => error,
+            DecodeError::Version(_) => "OFPBRC_BAD_VERSION",
+        }
+    }
+
+    /// The same error, as one of a part of a message: a wrong length in there is called `bad_length`, a value
+    /// that means nothing `bad_value`.
+    #[cold]
+    pub(super) fn in_part(self, bad_length: &'static str, bad_value: &'static str) -> DecodeError {
+        let error = match self {
+            DecodeError::Truncated { .. } | DecodeError::Trailing { .. } | DecodeError::BadLength { .. } => {
+                bad_length
+            }
+            DecodeError::BadValue { .. } => bad_value,
+            named => return named,
+        };
+        DecodeError::Part { error, problem: Box::new(self) }
+    }
 }
 
 /// A value that the wire cannot carry. Nothing was appended to the buffer.

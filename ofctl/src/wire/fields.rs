@@ -169,6 +169,118 @@ fields! {
     TunMetadata6: "tun_metadata6" "", 992, 124, Hex, None, masked, writable, NXM_NX 46 "NXM_NX_TUN_METADATA6", NXM_NX 46 "NXM_NX_TUN_METADATA6";
     /// Tunnel option 7, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA7`).
     TunMetadata7: "tun_metadata7" "", 992, 124, Hex, None, masked, writable, NXM_NX 47 "NXM_NX_TUN_METADATA7", NXM_NX 47 "NXM_NX_TUN_METADATA7";
+    /// Tunnel option 8, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA8`).
+    TunMetadata8: "tun_metadata8" "", 992, 124, Hex, None, masked, writable, NXM_NX 48 "NXM_NX_TUN_METADATA8", NXM_NX 48 "NXM_NX_TUN_METADATA8";
+    /// Tunnel option 9, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA9`).
+    TunMetadata9: "tun_metadata9" "", 992, 124, Hex, None, masked, writable, NXM_NX 49 "NXM_NX_TUN_METADATA9", NXM_NX 49 "NXM_NX_TUN_METADATA9";
+    /// Tunnel option 10, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA10`).
+    TunMetadata10: "tun_metadata10" "", 992, 124, Hex, None, masked, writable, NXM_NX 50 "NXM_NX_TUN_METADATA10", NXM_NX 50 "NXM_NX_TUN_METADATA10";
+    /// Tunnel option 11, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA11`).
+    TunMetadata11: "tun_metadata11" "", 992, 124, Hex, None, masked, writable, NXM_NX 51 "NXM_NX_TUN_METADATA11", NXM_NX 51 "NXM_NX_TUN_METADATA11";
+    /// Tunnel option 12, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA12`).
+    TunMetadata12: "tun_metadata12" "", 992, 124, Hex, None, masked, writable, NXM_NX 52 "NXM_NX_TUN_METADATA12", NXM_NX 52 "NXM_NX_TUN_METADATA12";
+    /// Tunnel option 13, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA13`).
+    TunMetadata13: "tun_metadata13" "", 992, 124, Hex, None, masked, writable, NXM_NX 53 "NXM_NX_TUN_METADATA13", NXM_NX 53 "NXM_NX_TUN_METADATA13";
+    /// Tunnel option 14, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA14`).
+    TunMetadata14: "tun_metadata14" "", 992, 124, Hex, None, masked, writable, NXM_NX 54 "NXM_NX_TUN_METADATA14", NXM_NX 54 "NXM_NX_TUN_METADATA14";
+    /// Tunnel option 15, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA15`).
+    TunMetadata15: "tun_metadata15" "", 992, 124, Hex, None, masked, writable, NXM_NX 55 "NXM_NX_TUN_METADATA15", NXM_NX 55 "NXM_NX_TUN_METADATA15";
+    /// Tunnel option 16, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA16`).
+    TunMetadata16: "tun_metadata16" "", 992, 124, Hex, None, masked, writable, NXM_NX 56 "NXM_NX_TUN_METADATA16", NXM_NX 56 "NXM_NX_TUN_METADATA16";
+    /// Tunnel option 17, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA17`).
+    TunMetadata17: "tun_metadata17" "", 992, 124, Hex, None, masked, writable, NXM_NX 57 "NXM_NX_TUN_METADATA17", NXM_NX 57 "NXM_NX_TUN_METADATA17";
+    /// Tunnel option 18, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA18`).
+    TunMetadata18: "tun_metadata18" "", 992, 124, Hex, None, masked, writable, NXM_NX 58 "NXM_NX_TUN_METADATA18", NXM_NX 58 "NXM_NX_TUN_METADATA18";
+    /// Tunnel option 19, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA19`).
+    TunMetadata19: "tun_metadata19" "", 992, 124, Hex, None, masked, writable, NXM_NX 59 "NXM_NX_TUN_METADATA19", NXM_NX 59 "NXM_NX_TUN_METADATA19";
+    /// Tunnel option 20, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA20`).
+    TunMetadata20: "tun_metadata20" "", 992, 124, Hex, None, masked, writable, NXM_NX 60 "NXM_NX_TUN_METADATA20", NXM_NX 60 "NXM_NX_TUN_METADATA20";
+    /// Tunnel option 21, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA21`).
+    TunMetadata21: "tun_metadata21" "", 992, 124, Hex, None, masked, writable, NXM_NX 61 "NXM_NX_TUN_METADATA21", NXM_NX 61 "NXM_NX_TUN_METADATA21";
+    /// Tunnel option 22, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA22`).
+    TunMetadata22: "tun_metadata22" "", 992, 124, Hex, None, masked, writable, NXM_NX 62 "NXM_NX_TUN_METADATA22", NXM_NX 62 "NXM_NX_TUN_METADATA22";
+    /// Tunnel option 23, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA23`).
+    TunMetadata23: "tun_metadata23" "", 992, 124, Hex, None, masked, writable, NXM_NX 63 "NXM_NX_TUN_METADATA23", NXM_NX 63 "NXM_NX_TUN_METADATA23";
+    /// Tunnel option 24, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA24`).
+    TunMetadata24: "tun_metadata24" "", 992, 124, Hex, None, masked, writable, NXM_NX 64 "NXM_NX_TUN_METADATA24", NXM_NX 64 "NXM_NX_TUN_METADATA24";
+    /// Tunnel option 25, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA25`).
+    TunMetadata25: "tun_metadata25" "", 992, 124, Hex, None, masked, writable, NXM_NX 65 "NXM_NX_TUN_METADATA25", NXM_NX 65 "NXM_NX_TUN_METADATA25";
+    /// Tunnel option 26, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA26`).
+    TunMetadata26: "tun_metadata26" "", 992, 124, Hex, None, masked, writable, NXM_NX 66 "NXM_NX_TUN_METADATA26", NXM_NX 66 "NXM_NX_TUN_METADATA26";
+    /// Tunnel option 27, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA27`).
+    TunMetadata27: "tun_metadata27" "", 992, 124, Hex, None, masked, writable, NXM_NX 67 "NXM_NX_TUN_METADATA27", NXM_NX 67 "NXM_NX_TUN_METADATA27";
+    /// Tunnel option 28, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA28`).
+    TunMetadata28: "tun_metadata28" "", 992, 124, Hex, None, masked, writable, NXM_NX 68 "NXM_NX_TUN_METADATA28", NXM_NX 68 "NXM_NX_TUN_METADATA28";
+    /// Tunnel option 29, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA29`).
+    TunMetadata29: "tun_metadata29" "", 992, 124, Hex, None, masked, writable, NXM_NX 69 "NXM_NX_TUN_METADATA29", NXM_NX 69 "NXM_NX_TUN_METADATA29";
+    /// Tunnel option 30, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA30`).
+    TunMetadata30: "tun_metadata30" "", 992, 124, Hex, None, masked, writable, NXM_NX 70 "NXM_NX_TUN_METADATA30", NXM_NX 70 "NXM_NX_TUN_METADATA30";
+    /// Tunnel option 31, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA31`).
+    TunMetadata31: "tun_metadata31" "", 992, 124, Hex, None, masked, writable, NXM_NX 71 "NXM_NX_TUN_METADATA31", NXM_NX 71 "NXM_NX_TUN_METADATA31";
+    /// Tunnel option 32, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA32`).
+    TunMetadata32: "tun_metadata32" "", 992, 124, Hex, None, masked, writable, NXM_NX 72 "NXM_NX_TUN_METADATA32", NXM_NX 72 "NXM_NX_TUN_METADATA32";
+    /// Tunnel option 33, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA33`).
+    TunMetadata33: "tun_metadata33" "", 992, 124, Hex, None, masked, writable, NXM_NX 73 "NXM_NX_TUN_METADATA33", NXM_NX 73 "NXM_NX_TUN_METADATA33";
+    /// Tunnel option 34, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA34`).
+    TunMetadata34: "tun_metadata34" "", 992, 124, Hex, None, masked, writable, NXM_NX 74 "NXM_NX_TUN_METADATA34", NXM_NX 74 "NXM_NX_TUN_METADATA34";
+    /// Tunnel option 35, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA35`).
+    TunMetadata35: "tun_metadata35" "", 992, 124, Hex, None, masked, writable, NXM_NX 75 "NXM_NX_TUN_METADATA35", NXM_NX 75 "NXM_NX_TUN_METADATA35";
+    /// Tunnel option 36, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA36`).
+    TunMetadata36: "tun_metadata36" "", 992, 124, Hex, None, masked, writable, NXM_NX 76 "NXM_NX_TUN_METADATA36", NXM_NX 76 "NXM_NX_TUN_METADATA36";
+    /// Tunnel option 37, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA37`).
+    TunMetadata37: "tun_metadata37" "", 992, 124, Hex, None, masked, writable, NXM_NX 77 "NXM_NX_TUN_METADATA37", NXM_NX 77 "NXM_NX_TUN_METADATA37";
+    /// Tunnel option 38, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA38`).
+    TunMetadata38: "tun_metadata38" "", 992, 124, Hex, None, masked, writable, NXM_NX 78 "NXM_NX_TUN_METADATA38", NXM_NX 78 "NXM_NX_TUN_METADATA38";
+    /// Tunnel option 39, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA39`).
+    TunMetadata39: "tun_metadata39" "", 992, 124, Hex, None, masked, writable, NXM_NX 79 "NXM_NX_TUN_METADATA39", NXM_NX 79 "NXM_NX_TUN_METADATA39";
+    /// Tunnel option 40, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA40`).
+    TunMetadata40: "tun_metadata40" "", 992, 124, Hex, None, masked, writable, NXM_NX 80 "NXM_NX_TUN_METADATA40", NXM_NX 80 "NXM_NX_TUN_METADATA40";
+    /// Tunnel option 41, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA41`).
+    TunMetadata41: "tun_metadata41" "", 992, 124, Hex, None, masked, writable, NXM_NX 81 "NXM_NX_TUN_METADATA41", NXM_NX 81 "NXM_NX_TUN_METADATA41";
+    /// Tunnel option 42, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA42`).
+    TunMetadata42: "tun_metadata42" "", 992, 124, Hex, None, masked, writable, NXM_NX 82 "NXM_NX_TUN_METADATA42", NXM_NX 82 "NXM_NX_TUN_METADATA42";
+    /// Tunnel option 43, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA43`).
+    TunMetadata43: "tun_metadata43" "", 992, 124, Hex, None, masked, writable, NXM_NX 83 "NXM_NX_TUN_METADATA43", NXM_NX 83 "NXM_NX_TUN_METADATA43";
+    /// Tunnel option 44, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA44`).
+    TunMetadata44: "tun_metadata44" "", 992, 124, Hex, None, masked, writable, NXM_NX 84 "NXM_NX_TUN_METADATA44", NXM_NX 84 "NXM_NX_TUN_METADATA44";
+    /// Tunnel option 45, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA45`).
+    TunMetadata45: "tun_metadata45" "", 992, 124, Hex, None, masked, writable, NXM_NX 85 "NXM_NX_TUN_METADATA45", NXM_NX 85 "NXM_NX_TUN_METADATA45";
+    /// Tunnel option 46, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA46`).
+    TunMetadata46: "tun_metadata46" "", 992, 124, Hex, None, masked, writable, NXM_NX 86 "NXM_NX_TUN_METADATA46", NXM_NX 86 "NXM_NX_TUN_METADATA46";
+    /// Tunnel option 47, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA47`).
+    TunMetadata47: "tun_metadata47" "", 992, 124, Hex, None, masked, writable, NXM_NX 87 "NXM_NX_TUN_METADATA47", NXM_NX 87 "NXM_NX_TUN_METADATA47";
+    /// Tunnel option 48, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA48`).
+    TunMetadata48: "tun_metadata48" "", 992, 124, Hex, None, masked, writable, NXM_NX 88 "NXM_NX_TUN_METADATA48", NXM_NX 88 "NXM_NX_TUN_METADATA48";
+    /// Tunnel option 49, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA49`).
+    TunMetadata49: "tun_metadata49" "", 992, 124, Hex, None, masked, writable, NXM_NX 89 "NXM_NX_TUN_METADATA49", NXM_NX 89 "NXM_NX_TUN_METADATA49";
+    /// Tunnel option 50, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA50`).
+    TunMetadata50: "tun_metadata50" "", 992, 124, Hex, None, masked, writable, NXM_NX 90 "NXM_NX_TUN_METADATA50", NXM_NX 90 "NXM_NX_TUN_METADATA50";
+    /// Tunnel option 51, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA51`).
+    TunMetadata51: "tun_metadata51" "", 992, 124, Hex, None, masked, writable, NXM_NX 91 "NXM_NX_TUN_METADATA51", NXM_NX 91 "NXM_NX_TUN_METADATA51";
+    /// Tunnel option 52, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA52`).
+    TunMetadata52: "tun_metadata52" "", 992, 124, Hex, None, masked, writable, NXM_NX 92 "NXM_NX_TUN_METADATA52", NXM_NX 92 "NXM_NX_TUN_METADATA52";
+    /// Tunnel option 53, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA53`).
+    TunMetadata53: "tun_metadata53" "", 992, 124, Hex, None, masked, writable, NXM_NX 93 "NXM_NX_TUN_METADATA53", NXM_NX 93 "NXM_NX_TUN_METADATA53";
+    /// Tunnel option 54, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA54`).
+    TunMetadata54: "tun_metadata54" "", 992, 124, Hex, None, masked, writable, NXM_NX 94 "NXM_NX_TUN_METADATA54", NXM_NX 94 "NXM_NX_TUN_METADATA54";
+    /// Tunnel option 55, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA55`).
+    TunMetadata55: "tun_metadata55" "", 992, 124, Hex, None, masked, writable, NXM_NX 95 "NXM_NX_TUN_METADATA55", NXM_NX 95 "NXM_NX_TUN_METADATA55";
+    /// Tunnel option 56, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA56`).
+    TunMetadata56: "tun_metadata56" "", 992, 124, Hex, None, masked, writable, NXM_NX 96 "NXM_NX_TUN_METADATA56", NXM_NX 96 "NXM_NX_TUN_METADATA56";
+    /// Tunnel option 57, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA57`).
+    TunMetadata57: "tun_metadata57" "", 992, 124, Hex, None, masked, writable, NXM_NX 97 "NXM_NX_TUN_METADATA57", NXM_NX 97 "NXM_NX_TUN_METADATA57";
+    /// Tunnel option 58, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA58`).
+    TunMetadata58: "tun_metadata58" "", 992, 124, Hex, None, masked, writable, NXM_NX 98 "NXM_NX_TUN_METADATA58", NXM_NX 98 "NXM_NX_TUN_METADATA58";
+    /// Tunnel option 59, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA59`).
+    TunMetadata59: "tun_metadata59" "", 992, 124, Hex, None, masked, writable, NXM_NX 99 "NXM_NX_TUN_METADATA59", NXM_NX 99 "NXM_NX_TUN_METADATA59";
+    /// Tunnel option 60, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA60`).
+    TunMetadata60: "tun_metadata60" "", 992, 124, Hex, None, masked, writable, NXM_NX 100 "NXM_NX_TUN_METADATA60", NXM_NX 100 "NXM_NX_TUN_METADATA60";
+    /// Tunnel option 61, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA61`).
+    TunMetadata61: "tun_metadata61" "", 992, 124, Hex, None, masked, writable, NXM_NX 101 "NXM_NX_TUN_METADATA61", NXM_NX 101 "NXM_NX_TUN_METADATA61";
+    /// Tunnel option 62, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA62`).
+    TunMetadata62: "tun_metadata62" "", 992, 124, Hex, None, masked, writable, NXM_NX 102 "NXM_NX_TUN_METADATA62", NXM_NX 102 "NXM_NX_TUN_METADATA62";
+    /// Tunnel option 63, as the TLV map of the bridge says (`NXM_NX_TUN_METADATA63`).
+    TunMetadata63: "tun_metadata63" "", 992, 124, Hex, None, masked, writable, NXM_NX 103 "NXM_NX_TUN_METADATA63", NXM_NX 103 "NXM_NX_TUN_METADATA63";
     /// ERSPAN index (`NXOXM_ET_ERSPAN_IDX`).
     TunErspanIdx: "tun_erspan_idx" "", 20, 4, Hex, None, masked, writable, NXOXM_ET 11 "NXOXM_ET_ERSPAN_IDX", NXOXM_ET 11 "NXOXM_ET_ERSPAN_IDX";
     /// ERSPAN version (`NXOXM_ET_ERSPAN_VER`).

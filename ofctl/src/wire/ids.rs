@@ -52,6 +52,19 @@ impl OfPort {
         (Self::ANY, "ANY"),
     ];
 
+    /// The port of that number as OpenFlow 1.0 and the Nicira actions have it, in 16 bits.
+    pub const fn from_16(number: u16) -> OfPort {
+        OfPort(if number >= 0xff00 { 0xffff_0000 | number as u32 } else { number as u32 })
+    }
+
+    /// The number in 16 bits, if it has one.
+    pub const fn to_16(self) -> Option<u16> {
+        match self.0 {
+            0..0xff00 | 0xffff_ff00.. => Some(self.0 as u16),
+            _ => None,
+        }
+    }
+
     /// The name of a reserved port.
     pub fn reserved_name(self) -> Option<&'static str> {
         Self::NAMES.iter().find(|(port, _)| *port == self).map(|(_, name)| *name)

@@ -16,6 +16,7 @@
 
 mod action;
 mod action_codec;
+mod ct;
 mod cursor;
 mod error;
 mod error_names;
@@ -23,14 +24,17 @@ mod field;
 mod fields;
 mod flow_mod;
 mod ids;
+mod learn;
 mod matching;
 mod message;
 mod multipart;
+mod nicira;
 mod oxm;
 mod port;
 mod value;
 
 pub use action::{Action, Instructions};
+pub use ct::{Ct, CtFlags, CtZone, Nat, NatFlags, NatRange};
 pub use cursor::Reader;
 pub use error::{DecodeError, EncodeError, ErrorCode};
 pub use field::{Class, Field, FieldSpec, Format, Header, Prerequisite, SubField};
@@ -39,6 +43,7 @@ pub use flow_mod::{
     NO_BUFFER,
 };
 pub use ids::{BundleId, Cookie, GroupId, OfPort, TableId, Xid};
+pub use learn::{Learn, LearnFlags, LearnSpec};
 pub use matching::{FieldMatch, Match};
 pub use message::{
     BundleAdd, BundleControl, BundleControlType, BundleFlags, ErrorMessage, Features, FragmentMode,
@@ -47,6 +52,10 @@ pub use message::{
 pub use multipart::{
     AggregateStats, FlowStatsRequest, MultipartBody, MultipartReply, MultipartRequest, SwitchDescription,
     TableStats,
+};
+pub use nicira::{
+    BundleAlgorithm, BundleOutput, ControllerAction, Encap, EncapProperty, HashFields, MaskedField,
+    Multipath, MultipathAlgorithm, PacketType, Sample, SampleDirection,
 };
 pub use port::{PacketIn, PacketOut, PortDescription, PortReason, PortStatus};
 pub use value::FieldValue;

@@ -3,7 +3,7 @@
 use super::cursor::{Nested, Padding, Put, Reader};
 use super::error::DecodeError;
 use super::field::{Class, Field, Header};
-use super::matching::{FieldMatch, Match};
+use super::matching::Match;
 use super::value::FieldValue;
 
 /// `OFPMT_OXM`.
@@ -48,19 +48,19 @@ pub(crate) fn value_length(field: Field, value: FieldValue, mask: Option<FieldVa
     (128 - bits.leading_zeros()).div_ceil(8).max(1) as usize
 }
 
+/// Appends a field with its value and perhaps a mask.
 #[inline]
-fn put_entry(entry: &FieldMatch, out: &mut Vec<u8>) {
-    let header = &entry.field.spec().oxm;
-    let mask = (!entry.is_exact()).then_some(entry.mask);
-    let length = value_length(entry.field, entry.value, mask);
+pub(crate) fn put_entry(field: Field, value: FieldValue, mask: Option<FieldValue>, out: &mut Vec<u8>) {
+    let header = &field.spec().oxm;
+    let length = value_length(field, value, mask);
     match mask {
         None => {
             put_header(header, false, length, out);
-            put_value(entry.value, length, out);
+            put_value(value, length, out);
         }
         Some(mask) => {
             put_header(header, true, 2 * length, out);
-            put_value(entry.value, length, out);
+            put_value(value, length, out);
             put_value(mask, length, out);
         }
     }
@@ -116,6 +116,19 @@ pub(crate) fn take_exact(input: &mut Reader<'_>) -> Result<Option<(Field, FieldV
     })
 }
 
+/// The field, value and mask of one entry; `None` if it is not one that is known.
+pub(crate) fn take_masked(
+    input: &mut Reader<'_>,
+) -> Result<Option<(Field, FieldValue, FieldValue)>, DecodeError> {
+    let header = take_header(input)?;
+    let payload = input.take(header.length)?;
+    let Some((field, value, mask)) = value_and_mask(&header, payload) else { return Ok(None) };
+    if (value & mask) != (value & field.exact_mask()) {
+        return Err(DecodeError::Refused { what: field.name(), error: "OFPBAC_BAD_SET_ARGUMENT" });
+    }
+    Ok(Some((field, value, mask)))
+}
+
 /// Appends one entry without a mask, as set-field actions hold it.
 pub(crate) fn put_exact(field: Field, value: FieldValue, out: &mut Vec<u8>) {
     let length = value_length(field, value, None);
@@ -139,13 +152,17 @@ impl Match {
         out.put_u16(MATCH_TYPE_OXM);
         out.put_u16(0);
         for entry in self {
-            put_entry(entry, &mut out);
+            put_entry(entry.field, entry.value, (!entry.is_exact()).then_some(entry.mask), &mut out);
         }
         out.put(self.unknown());
     }
 
     /// Takes a match with its own header and padding.
     pub(crate) fn take(input: &mut Reader<'_>) -> Result<Match, DecodeError> {
+        Self::take_any(input).map_err(|error| error.in_part("OFPBMC_BAD_LEN", "OFPBMC_BAD_TYPE"))
+    }
+
+    fn take_any(input: &mut Reader<'_>) -> Result<Match, DecodeError> {
         let kind = input.u16()?;
         if kind != MATCH_TYPE_OXM {
             return Err(DecodeError::BadValue { what: "match type", value: kind.into() });
@@ -164,29 +181,25 @@ impl Match {
     }
 }
 
+/// What a header's payload says, if the field is known and the length is right.
+fn value_and_mask(header: &RawHeader, payload: &[u8]) -> Option<(Field, FieldValue, FieldValue)> {
+    let field = header.field?;
+    if !header.has_mask {
+        let value = length_fits(field, payload.len()).then(|| FieldValue::from_be_slice(payload))??;
+        return Some((field, value, field.exact_mask()));
+    }
+    let (value, mask) = payload.split_at(payload.len() / 2);
+    if value.len() != mask.len() || !length_fits(field, value.len()) {
+        return None;
+    }
+    Some((field, FieldValue::from_be_slice(value)?, FieldValue::from_be_slice(mask)?))
+}
+
 fn take_entry(input: &mut Reader<'_>, result: &mut Match, unknown: &mut Vec<u8>) -> Result<(), DecodeError> {
     let whole = input.peek();
     let header = take_header(input)?;
     let payload = input.take(header.length)?;
-    let known = header.field.and_then(|field| {
-        let (value, mask) = if header.has_mask {
-            if !payload.len().is_multiple_of(2) {
-                return None;
-            }
-            let (value, mask) = payload.split_at(payload.len() / 2);
-            (value, Some(mask))
-        } else {
-            (payload, None)
-        };
-        if !length_fits(field, value.len()) {
-            return None;
-        }
-        let mask = match mask {
-            Some(mask) => FieldValue::from_be_slice(mask)?,
-            None => field.exact_mask(),
-        };
-        Some((field, FieldValue::from_be_slice(value)?, mask))
-    });
+    let known = value_and_mask(&header, payload);
     match (known, header.field) {
         (Some((field, value, mask)), _) => {
             if (value & mask) != (value & field.exact_mask()) {

@@ -1,0 +1,436 @@
+//! The arguments, by ovs-ofctl's names.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use ofctl::wire::FragmentMode;
+
+/// Says things to one OpenFlow switch: asks, changes its flows and groups, and follows packets through them.
+#[derive(Debug, Parser)]
+#[command(name = "ofctl", version, max_term_width = 100, after_help = AFTER)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER: &str = "\
+SWITCH is a bridge's name, reached by its management socket RUNDIR/NAME.mgmt, or unix:PATH.
+FLOW, GROUP and their files are in the syntax of ovs-ofctl(8); ports may stand by their names.
+A FILE of - is standard input; # begins a comment.
+
+Exit status: 0 done; 1 failed, and standard error says why; 2 diff-flows found a difference.";
+
+/// How the switch is reached.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Reaching the switch")]
+pub(crate) struct Connect {
+    /// Version of OpenFlow to speak
+    #[arg(
+        short = 'O',
+        long = "protocols",
+        global = true,
+        value_name = "VERSION",
+        default_value = "OpenFlow13"
+    )]
+    pub(crate) protocols: Protocol,
+    /// Folder of the bridges' sockets
+    #[arg(
+        long,
+        global = true,
+        env = "OVS_RUNDIR",
+        value_name = "FOLDER",
+        default_value = "/var/run/openvswitch"
+    )]
+    pub(crate) rundir: PathBuf,
+    /// Seconds that each request may take
+    #[arg(short, long, global = true, value_name = "SECONDS", default_value_t = 600,
+          value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) timeout: u64,
+}
+
+/// Versions that this command speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    /// OpenFlow 1.3
+    #[value(name = "OpenFlow13")]
+    OpenFlow13,
+}
+
+/// Options of commands that change the switch.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Write {
+    /// Carry out all of it as one transaction, or nothing
+    #[arg(long)]
+    pub(crate) bundle: bool,
+    #[command(flatten)]
+    pub(crate) dry: Dry,
+}
+
+/// Options of a try that changes nothing.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Dry {
+    /// Print what would be sent, and send nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// With --dry-run: as hexadecimal, one message a line; transaction numbers are zero
+    #[arg(long, requires = "dry_run")]
+    pub(crate) hex: bool,
+    /// With --dry-run: as JSON, one message a line
+    #[arg(long, requires = "dry_run", conflicts_with = "hex")]
+    pub(crate) json: bool,
+}
+
+/// Treatments of IP fragments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fragments {
+    /// They pass, and their ports count as zero
+    Normal,
+    /// They are dropped
+    Drop,
+    /// They are put together, where the switch can
+    Reassemble,
+    /// The ports of first fragments count
+    NxMatch,
+}
+
+impl From<Fragments> for FragmentMode {
+    fn from(mode: Fragments) -> Self {
+        match mode {
+            Fragments::Normal => FragmentMode::Normal,
+            Fragments::Drop => FragmentMode::Drop,
+            Fragments::Reassemble => FragmentMode::Reassemble,
+            Fragments::NxMatch => FragmentMode::NxMatch,
+        }
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the switch's features, ports and configuration
+    Show {
+        /// A bridge's name, or unix:PATH
+        switch: String,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what the switch says of itself
+    DumpDesc {
+        /// A bridge's name, or unix:PATH
+        switch: String,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the ports
+    DumpPortsDesc {
+        /// A bridge's name, or unix:PATH
+        switch: String,
+        /// Only this port, by number or name
+        port: Option<String>,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the tables' counters
+    DumpTables {
+        /// A bridge's name, or unix:PATH
+        switch: String,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print flows
+    DumpFlows {
+        /// A bridge's name, or unix:PATH
+        switch: String,
+        /// Only flows as narrow as this: a match, and table, cookie=V/MASK, out_port, out_group
+        flow: Option<String>,
+        /// Leave counters out, as a file for add-flows is written
+        #[arg(long)]
+        no_stats: bool,
+        /// Sort by a field, the smallest first; without a name by priority
+        #[arg(long, value_name = "FIELD", num_args = 0..=1, require_equals = true, default_missing_value = "priority")]
+        sort: Vec<String>,
+        /// Sort by a field, the largest first
+        #[arg(long, value_name = "FIELD", num_args = 0..=1, require_equals = true, default_missing_value = "priority")]
+        rsort: Vec<String>,
+        /// Print one JSON object a line, fields by their OXM names
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the sum of flows' counters
+    DumpAggregate {
+        /// A bridge's name, or unix:PATH
+        switch: String,
+        /// Only flows as narrow as this
+        flow: Option<String>,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Add a flow, or change one that has the same table, priority and match
+    ///
+    /// As in: ofctl add-flow br0 "priority=9,in_port=west,ip,nw_dst=10.0.0.0/8,actions=dec_ttl,output:east"
+    AddFlow {
+        /// A bridge's name, or unix:PATH
+        switch: String,
+        /// The flow, or - for flows on standard input
+        flow: String,
+        #[command(flatten)]
+        write: Write,
+    },
+    /// Carry out a file of flows; a line may begin with add, modify, modify_strict, delete or delete_strict
+    AddFlows {
+        /// A bridge's name, or unix:PATH
+        switch: String,
+        /// A file, or - for standard input
+        file: PathBuf,
+        #[command(flatten)]
+        write: Write,
+    },
+    /// Change the actions of all flows that match
+    ModFlows {
+        /// A bridge's name, or unix:PATH
+        switch: String,
+        /// The flow, or - for flows on standard input
+        flow: String,
+        /// Only the flow of exactly this table, priority and match
+        #[arg(long)]
+        strict: bool,
+        #[command(flatten)]
+        write: Write,
+    },
+    /// Delete all flows that match; all flows if none is given
+    DelFlows {
+        /// A bridge's name, or unix:PATH
+        switch: String,
+        /// Which flows, or - for lines of standard input
+        flow: Option<String>,
+        /// Only the flow of exactly this table, priority and match
+        #[arg(long)]
+        strict: bool,
+        #[command(flatten)]
+        write: Write,
+    },
+    /// Make the switch's flows those of a file, by the fewest changes
+    ReplaceFlows {
+        /// A bridge's name, or unix:PATH
+        switch: String,
+        /// A file, or - for standard input
+        file: PathBuf,
+        /// Add those again that are there already
+        #[arg(long)]
+        readd: bool,
+        #[command(flatten)]
+        write: Write,
+    },
+    /// Compare the flows of two files or switches; exits with 2 if they differ
+    DiffFlows {
+        /// A file or a switch: a file if it begins with / or . or is there
+        first: String,
+        /// The other file or switch
+        second: String,
+    },
+    /// Carry out a file of "flow …", "group …" and "packet-out …" lines as one transaction
+    Bundle {
+        /// A bridge's name, or unix:PATH
+        switch: String,
+        /// A file, or - for standard input
+        file: PathBuf,
+        #[command(flatten)]
+        dry: Dry,
+    },
+    /// Add a group
+    AddGroup {
+        /// A bridge's name, or unix:PATH
+        switch: String,
+        /// The group, or - for groups on standard input
+        group: String,
+        #[command(flatten)]
+        write: Write,
+    },
+    /// Add the groups of a file; a line may begin with add, modify or delete
+    AddGroups {
+        /// A bridge's name, or unix:PATH
+        switch: String,
+        /// A file, or - for standard input
+        file: PathBuf,
+        #[command(flatten)]
+        write: Write,
+    },
+    /// Replace a group
+    ModGroup {
+        /// A bridge's name, or unix:PATH
+        switch: String,
+        /// The group, or - for groups on standard input
+        group: String,
+        #[command(flatten)]
+        write: Write,
+    },
+    /// Delete a group, by group_id=N, or all of them
+    DelGroups {
+        /// A bridge's name, or unix:PATH
+        switch: String,
+        /// Which group, or - for lines of standard input
+        group: Option<String>,
+        #[command(flatten)]
+        write: Write,
+    },
+    /// Send a packet through actions
+    PacketOut {
+        /// A bridge's name, or unix:PATH
+        switch: String,
+        /// "in_port=PORT packet=HEX actions=ACTIONS"
+        packet: String,
+        #[command(flatten)]
+        dry: Dry,
+    },
+    /// Print what the switch says by itself: packets, ports, flows that went
+    Monitor {
+        /// A bridge's name, or unix:PATH
+        switch: String,
+        /// Bytes of each packet to be sent, so that packets are told at all
+        #[arg(value_parser = clap::value_parser!(u16))]
+        miss_len: Option<u16>,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print how fragments are treated
+    GetFrags {
+        /// A bridge's name, or unix:PATH
+        switch: String,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set how fragments are treated
+    SetFrags {
+        /// A bridge's name, or unix:PATH
+        switch: String,
+        /// What becomes of them
+        mode: Fragments,
+        #[command(flatten)]
+        dry: Dry,
+    },
+    /// Ask whether the switch answers, by one echo request
+    Probe {
+        /// A bridge's name, or unix:PATH
+        switch: String,
+    },
+    /// Send echo requests, and print how long the answers take
+    Ping {
+        /// A bridge's name, or unix:PATH
+        switch: String,
+        /// Bytes that each request carries
+        #[arg(default_value_t = 64, value_parser = clap::value_parser!(u16).range(..=65527))]
+        length: u16,
+        /// Requests to send
+        #[arg(short, long, default_value_t = 10)]
+        count: u32,
+    },
+    /// Follow a packet through the flows of a switch or a file, in memory
+    ///
+    /// FLOW names the packet by its fields, as in "in_port=1,tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_dst=80"; what it
+    /// leaves open is zero. With PACKET, the packet's own bytes, FLOW says the rest: in_port, tunnel, registers.
+    Trace {
+        /// A file or a switch: a file if it begins with / or . or is there
+        source: String,
+        /// The packet's fields
+        flow: String,
+        /// The packet, in hexadecimal
+        packet: Option<String>,
+        /// Print the verdict as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Filter: flow text to messages in hexadecimal, a line each
+    Encode {
+        /// Read messages in JSON
+        #[arg(long)]
+        json: bool,
+        /// A file, or - for standard input
+        #[arg(default_value = "-")]
+        input: PathBuf,
+    },
+    /// Filter: messages in hexadecimal to text, a line each
+    Decode {
+        /// Write messages in JSON
+        #[arg(long)]
+        json: bool,
+        /// A file, or - for standard input
+        #[arg(default_value = "-")]
+        input: PathBuf,
+    },
+    /// Print a script that completes these commands in a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Options that take their value from the next argument, wherever they stand.
+const WITH_VALUE: [&str; 5] = ["-O", "--protocols", "--rundir", "-t", "--timeout"];
+
+/// Moves options that stand before the command behind it, where ovs-ofctl takes them too.
+pub(crate) fn commands_options_after_it(all: Vec<OsString>) -> Vec<OsString> {
+    let mut place = 1;
+    while let Some(argument) = all.get(place).and_then(|argument| argument.to_str()) {
+        match argument {
+            "--" | "-" | "-h" | "--help" | "-V" | "--version" => return all,
+            _ if WITH_VALUE.contains(&argument) => place += 2,
+            _ if argument.starts_with('-') => place += 1,
+            _ => break,
+        }
+    }
+    let Some(command) = all.get(place).cloned() else { return all };
+    let mut moved = vec![all[0].clone(), command];
+    moved.extend(all[1..place].iter().cloned());
+    moved.extend(all[place + 1..].iter().cloned());
+    moved
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn parse(arguments: &[&str]) -> Result<Cli, clap::Error> {
+        let all = ["ofctl"].iter().chain(arguments).map(OsString::from).collect();
+        Cli::try_parse_from(commands_options_after_it(all))
+    }
+
+    #[test]
+    fn the_arguments_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_may_stand_before_the_command() {
+        let cli = parse(&["-O", "OpenFlow13", "--strict", "del-flows", "br0", "table=1"]).unwrap();
+        assert!(matches!(cli.command, Command::DelFlows { strict: true, .. }));
+        let cli = parse(&["--sort=in_port", "--rsort", "dump-flows", "br0"]).unwrap();
+        let Command::DumpFlows { sort, rsort, .. } = cli.command else { panic!() };
+        assert_eq!((sort, rsort), (vec!["in_port".to_owned()], vec!["priority".to_owned()]));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for wrong in [
+            &["add-flow", "br0"][..],
+            &["-O", "OpenFlow10", "show", "br0"],
+            &["add-flow", "--hex", "br0", "actions=drop"],
+            &["dump-flow", "br0"],
+            &["set-frags", "br0", "some"],
+        ] {
+            assert!(parse(wrong).unwrap_err().use_stderr(), "{wrong:?}");
+        }
+    }
+}

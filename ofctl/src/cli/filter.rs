@@ -1,0 +1,111 @@
+//! The filters `encode` and `decode`: an item a line in, a line out, also for what is refused.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use ofctl::wire::{Message, Xid};
+
+use super::error::CliError;
+use super::output::{Kind, Output};
+use super::{Outcome, flows, groups, json, packet, print};
+
+/// Why a line was refused: where in it if that is known, what, and the error by which switches know it.
+struct Refusal {
+    column: Option<usize>,
+    problem: String,
+    code: Option<&'static str>,
+}
+
+impl Refusal {
+    fn plain(problem: impl ToString) -> Self {
+        Refusal { column: None, problem: problem.to_string(), code: None }
+    }
+}
+
+fn each_line(
+    input: &Path,
+    output: &mut Output,
+    convert: impl Fn(&str) -> Result<String, Refusal>,
+) -> Result<Outcome, CliError> {
+    let failed = |source| CliError::Read { path: input.to_owned(), source };
+    let reader: Box<dyn BufRead> = if input == Path::new("-") {
+        Box::new(std::io::stdin().lock())
+    } else {
+        Box::new(BufReader::new(std::fs::File::open(input).map_err(failed)?))
+    };
+    let (mut lines, mut refused) = (0, 0);
+    for (place, line) in reader.split(b'\n').enumerate() {
+        let line = line.map_err(failed)?;
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_end();
+        if text.trim().is_empty() || text.trim_start().starts_with('#') {
+            continue;
+        }
+        lines += 1;
+        match convert(text) {
+            Ok(converted) => output.line(converted)?,
+            Err(Refusal { column, problem, code }) => {
+                refused += 1;
+                let column = column.map(|column| format!(" column {column}")).unwrap_or_default();
+                // The library names the error of a part itself.
+                let code = code.filter(|code| !problem.contains(code));
+                let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
+                output.coloured(
+                    Kind::Error,
+                    format_args!("error: line {}{column}: {problem}{code}", place + 1),
+                )?;
+            }
+        }
+    }
+    if refused > 0 { Err(CliError::LinesRefused(refused, lines)) } else { Ok(Outcome::Done) }
+}
+
+/// Flow text, or a line of a bundle's file.
+fn parse_text(text: &str) -> Result<Message, super::error::SyntaxError> {
+    let start = text.len() - text.trim_start().len();
+    let word = text[start..].split_whitespace().next().unwrap_or_default();
+    let rest = || &text[start + word.len()..];
+    let shift = |error: super::error::SyntaxError| error.shifted(start + word.len());
+    match word {
+        "flow" => flows::bundle_line(text),
+        "group" => groups::Verb::Add.read(rest()).map(Message::GroupMod).map_err(shift),
+        "packet-out" => packet::parse(rest()).map(Message::PacketOut).map_err(shift),
+        _ => super::syntax::flow_mod(text, ofctl::wire::FlowModCommand::Add).map(Message::FlowMod),
+    }
+}
+
+pub(crate) fn encode(input: &Path, as_json: bool, output: &mut Output) -> Result<Outcome, CliError> {
+    each_line(input, output, |text| {
+        let (xid, message) = if as_json {
+            json::parse(text).map_err(Refusal::plain)?
+        } else {
+            let parsed = parse_text(text);
+            let message = parsed.map_err(|error| Refusal {
+                column: Some(error.column),
+                problem: error.problem,
+                code: None,
+            })?;
+            (Xid(0), message)
+        };
+        let mut bytes = Vec::new();
+        message.encode(xid, &mut bytes).map_err(Refusal::plain)?;
+        Ok(print::hex(&bytes))
+    })
+}
+
+pub(crate) fn decode(input: &Path, as_json: bool, output: &mut Output) -> Result<Outcome, CliError> {
+    each_line(input, output, |text| {
+        let bytes = json::unhex(text).ok_or_else(|| Refusal {
+            column: text.find(|c: char| !c.is_ascii_hexdigit() && !c.is_whitespace()).map(|place| place + 1),
+            problem: "not a message in hexadecimal: pairs of digits".to_owned(),
+            code: None,
+        })?;
+        let decoded = Message::decode(&bytes);
+        let (xid, message) = decoded.map_err(|error| Refusal {
+            column: None,
+            problem: error.to_string(),
+            code: Some(error.name()),
+        })?;
+        Ok(if as_json { json::message(xid, &message).to_string() } else { print::one(xid, &message) })
+    })
+}

@@ -1,0 +1,80 @@
+//! Messages that ovs-ofctl made, to JSON and back.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use ofctl::wire::{Message, Xid};
+
+use super::super::print::hex;
+use super::{message, parse, unhex};
+
+/// Every recorded message, and one of each kind that switches send.
+fn recorded() -> impl Iterator<Item = &'static str> {
+    let flow_mods = include_str!("../../../tests/vectors/flow_mods.txt").lines();
+    let messages = include_str!("../../../tests/vectors/messages.txt").lines();
+    let actions = include_str!("../../../tests/vectors/actions.txt").lines();
+    flow_mods.chain(actions).chain(messages).filter(|line| line.starts_with("04"))
+}
+
+#[test]
+fn json_gives_the_same_bytes_again() {
+    let mut count = 0;
+    for line in recorded() {
+        let (xid, decoded) = Message::decode(&unhex(line).unwrap()).unwrap();
+        let text = message(xid, &decoded).to_string();
+        let (again, parsed) = parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let mut bytes = Vec::new();
+        parsed.encode(again, &mut bytes).unwrap();
+        assert_eq!(hex(&bytes), line, "{text}");
+        count += 1;
+    }
+    assert!(count > 120, "only {count} messages");
+}
+
+#[test]
+fn one_edit_changes_one_thing() {
+    let text = r#"{"type":"flow_mod","command":"add","table":3,"match":{"OXM_OF_ETH_TYPE":"0x800","OXM_OF_IPV4_DST":"10.0.0.0/255.0.0.0"},"apply_actions":["output:2"]}"#;
+    let read = |text: &str| {
+        let Message::FlowMod(flow) = parse(text).unwrap().1 else { panic!("{text}") };
+        flow.entry().to_string()
+    };
+    assert_eq!(read(text), "table=3, ip,nw_dst=10.0.0.0/8 actions=output:2");
+    assert_eq!(read(&text.replace("255.0.0.0", "16")), "table=3, ip,nw_dst=10.0.0.0/16 actions=output:2");
+    assert_eq!(
+        read(&text.replace("output:2", "output:LOCAL")),
+        "table=3, ip,nw_dst=10.0.0.0/8 actions=LOCAL"
+    );
+}
+
+#[test]
+fn what_is_wrong_is_named_by_its_path() {
+    for (text, wanted) in [
+        (r#"{"type":"flow_mod","command":"add","match":{"NO_SUCH":1}}"#, "match.NO_SUCH: no such field"),
+        (r#"{"type":"flow_mod","command":"put"}"#, "command: 'put' is not one of add,"),
+        (r#"{"type":"flow_mod","command":"add","apply_actions":["nonsense"]}"#, "apply_actions[0]: "),
+        (r#"{"type":"flow_mod","command":"add","colour":1}"#, "colour: there is no such member"),
+        (r#"{"type":"flow_mod","command":"add","table":256}"#, "table: 256 is not a number from 0 to 255"),
+        (r#"{"type":"flow_mod","command":"add","match":{"OXM_OF_VLAN_VID":"0x2000"}}"#, "OFPBMC_BAD_VALUE"),
+        (r#"{"type":"flow_mod""#, "not JSON"),
+        (r#"[]"#, "an object is wanted"),
+        (r#"{"xid":1}"#, "type: it is missing"),
+        (r#"{"type":"other","message_type":14,"body":"00"}"#, "body: "),
+    ] {
+        let error = parse(text).unwrap_err().to_string();
+        assert!(error.contains(wanted), "{text}: {error}");
+    }
+}
+
+#[test]
+fn messages_without_a_form_of_their_own_are_carried_through() {
+    let line = "0419000800000007";
+    let (xid, decoded) = Message::decode(&unhex(line).unwrap()).unwrap();
+    let text = message(xid, &decoded).to_string();
+    assert_eq!(parse(&text).unwrap(), (Xid(7), decoded), "{text}");
+    // A match field of a class that nobody knows.
+    let line = "040e004800000007000000000000000000000000000000000000000000008000ffffffffffffffffffffffff00000000\
+                0001001480000a0286ddae0014013ac9003a018000000000";
+    let bytes = unhex(line).unwrap();
+    let (xid, decoded) = Message::decode(&bytes).unwrap_or_else(|error| panic!("{error}: {}", hex(&bytes)));
+    let text = message(xid, &decoded).to_string();
+    assert!(text.contains(r#""unknown":"ae0014013ac9003a0180""#), "{text}");
+    assert_eq!(parse(&text).unwrap(), (Xid(7), decoded), "{text}");
+}

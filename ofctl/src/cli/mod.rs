@@ -1,0 +1,172 @@
+//! The command line: what can be said, and which part carries it out.
+//!
+//! Each part reads its texts ([`syntax`], [`group`], [`json`]), asks or changes the switch by the library's
+//! client ([`switch`]), and prints ([`print`]). Nothing is asked of the switch before all texts are read.
+
+mod args;
+mod echo;
+mod error;
+mod filter;
+mod flows;
+mod group;
+mod groups;
+mod json;
+mod look;
+mod monitor;
+mod output;
+mod packet;
+mod print;
+mod switch;
+mod syntax;
+mod trace;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use args::{Cli, Command};
+use error::CliError;
+use output::Output;
+
+/// What a command that did not fail found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Done.
+    Done,
+    /// Two sides differ.
+    Different,
+}
+
+/// Runs the command line of this process.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse_from(args::commands_options_after_it(std::env::args_os().collect())) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing can be done if even this cannot be printed.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(1) } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(cli) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Different) => ExitCode::from(2),
+        // Whoever read the output has seen enough.
+        Err(CliError::Write(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "ofctl: {error}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<Outcome, CliError> {
+    let mut output = Output::new();
+    let outcome = match cli.command {
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "ofctl", &mut script);
+            output.bytes(&script).map(|()| Outcome::Done)
+        }
+        Command::Encode { json, input } => filter::encode(&input, json, &mut output),
+        Command::Decode { json, input } => filter::decode(&input, json, &mut output),
+        Command::Probe { switch } => echo::probe(&cli.connect, &switch),
+        Command::Ping { switch, count, length } => {
+            echo::ping(&cli.connect, &switch, count, length, &mut output)
+        }
+        command => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.map_err(CliError::Runtime)?.block_on(talk(command, &cli.connect, &mut output))
+        }
+    };
+    let written = output.flush();
+    let outcome = outcome?;
+    written.map(|()| outcome)
+}
+
+/// The commands that hold a session with a switch.
+async fn talk(command: Command, connect: &args::Connect, output: &mut Output) -> Result<Outcome, CliError> {
+    match command {
+        Command::Show { switch, json } => look::show(connect, &switch, json, output).await,
+        Command::DumpDesc { switch, json } => look::description(connect, &switch, json, output).await,
+        Command::DumpPortsDesc { switch, port, json } => {
+            look::ports(connect, &switch, port.as_deref(), json, output).await
+        }
+        Command::DumpTables { switch, json } => look::tables(connect, &switch, json, output).await,
+        Command::GetFrags { switch, json } => look::fragments(connect, &switch, json, output).await,
+        Command::SetFrags { switch, mode, dry } => {
+            look::set_fragments(connect, &switch, mode, dry, output).await
+        }
+        Command::DumpFlows { switch, flow, no_stats, sort, rsort, json } => {
+            let order = flows::Order::new(&sort, &rsort)?;
+            flows::dump(connect, &switch, flow.as_deref(), !no_stats, &order, json, output).await
+        }
+        Command::DumpAggregate { switch, flow, json } => {
+            flows::aggregate(connect, &switch, flow.as_deref(), json, output).await
+        }
+        Command::AddFlow { switch, flow, write } => {
+            flows::change(
+                connect,
+                &switch,
+                flows::Texts::of(flow, "the flow")?,
+                flows::Verb::Add,
+                write,
+                output,
+            )
+            .await
+        }
+        Command::AddFlows { switch, file, write } => {
+            flows::change(connect, &switch, flows::Texts::read(&file)?, flows::Verb::Add, write, output).await
+        }
+        Command::ModFlows { switch, flow, strict, write } => {
+            let verb = flows::Verb::Modify { strict };
+            flows::change(connect, &switch, flows::Texts::of(flow, "the flow")?, verb, write, output).await
+        }
+        Command::DelFlows { switch, flow, strict, write } => {
+            let texts = flows::Texts::of(flow.unwrap_or_default(), "the flow")?;
+            flows::change(connect, &switch, texts, flows::Verb::Delete { strict }, write, output).await
+        }
+        Command::ReplaceFlows { switch, file, readd, write } => {
+            flows::replace(connect, &switch, &file, readd, write, output).await
+        }
+        Command::DiffFlows { first, second } => flows::diff(connect, &first, &second, output).await,
+        Command::Bundle { switch, file, dry } => flows::bundle(connect, &switch, &file, dry, output).await,
+        Command::AddGroup { switch, group, write } => {
+            groups::change(
+                connect,
+                &switch,
+                flows::Texts::of(group, "the group")?,
+                groups::Verb::Add,
+                write,
+                output,
+            )
+            .await
+        }
+        Command::AddGroups { switch, file, write } => {
+            groups::change(connect, &switch, flows::Texts::read(&file)?, groups::Verb::Add, write, output)
+                .await
+        }
+        Command::ModGroup { switch, group, write } => {
+            let texts = flows::Texts::of(group, "the group")?;
+            groups::change(connect, &switch, texts, groups::Verb::Modify, write, output).await
+        }
+        Command::DelGroups { switch, group, write } => {
+            let texts = flows::Texts::of(group.unwrap_or_default(), "the group")?;
+            groups::change(connect, &switch, texts, groups::Verb::Delete, write, output).await
+        }
+        Command::PacketOut { switch, packet, dry } => {
+            packet::out(connect, &switch, &packet, dry, output).await
+        }
+        Command::Monitor { switch, miss_len, json } => {
+            monitor::run(connect, &switch, miss_len, json, output).await
+        }
+        Command::Trace { source, flow, packet, json } => {
+            trace::run(connect, &source, &flow, packet.as_deref(), json, output).await
+        }
+        Command::Completions { .. }
+        | Command::Encode { .. }
+        | Command::Decode { .. }
+        | Command::Probe { .. }
+        | Command::Ping { .. } => unreachable!("they are carried out without a session"),
+    }
+}

@@ -1,0 +1,149 @@
+//! `encode` and `decode`, and the exit status.
+
+use super::{missing, ofctl, run, text};
+
+const FLOW_MODS: &str = include_str!("../vectors/flow_mods.txt");
+
+fn pairs() -> Vec<(&'static str, &'static str)> {
+    let lines: Vec<&str> =
+        FLOW_MODS.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+    lines.chunks(2).map(|pair| (pair[0], pair[1])).collect()
+}
+
+fn filter(arguments: &[&str], input: &str) -> (String, i32) {
+    let output = run(ofctl(arguments), input);
+    (text(&output.stdout), output.status.code().expect("an exit status, not a signal"))
+}
+
+#[test]
+fn encode_gives_the_recorded_bytes() {
+    let input: String = pairs().iter().map(|(flow, _)| format!("{flow}\n")).collect();
+    let wanted: String = pairs().iter().map(|(_, hex)| format!("{hex}\n")).collect();
+    assert_eq!(filter(&["-O", "OpenFlow13", "encode", "-"], &input), (wanted, 0));
+}
+
+#[test]
+fn json_out_and_in_again_gives_the_same_bytes() {
+    let hexes: String = pairs().iter().map(|(_, hex)| format!("{hex}\n")).collect();
+    let (json, status) = filter(&["decode", "--json", "-"], &hexes);
+    assert_eq!((json.lines().count(), status), (pairs().len(), 0));
+    assert!(json.contains("\"OXM_OF_IPV4_DST\":\"10.0.0.0/255.255.255.0\""), "{json}");
+    assert_eq!(filter(&["encode", "--json", "-"], &json), (hexes, 0));
+}
+
+#[test]
+fn decode_says_what_ovs_ofctl_says() {
+    if missing(&["ovs-ofctl"], false).is_some() {
+        return;
+    }
+    let messages = include_str!("../vectors/messages.txt").lines().filter(|line| line.starts_with("04"));
+    // ovs-ofctl describes a packet by its fields, where we show its bytes, and says nothing of what a request for
+    // flows asks by cookie.
+    let ours_alone = |line: &&str| line.starts_with("040d") || line.starts_with("0412");
+    let hexes: Vec<&str> =
+        pairs().into_iter().map(|(_, hex)| hex).chain(messages.filter(|line| !ours_alone(line))).collect();
+    let (ours, status) = filter(&["decode", "-"], &hexes.join("\n"));
+    assert_eq!(status, 0);
+    let mut wrong = String::new();
+    for (hex, ours) in hexes.iter().zip(ours.lines()) {
+        let theirs = std::process::Command::new("ovs-ofctl").args(["ofp-print", hex]).output().unwrap();
+        let theirs = text(&theirs.stdout)
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ");
+        // A cookie of all ones means none to ovs-ofctl, whatever the bytes say.
+        let ours = ours.replace(" cookie:0xffffffffffffffff", "");
+        // It prints no mask of a field of 8 bits that has no name for its bits.
+        let ours = ours.replace("tun_gbp_flags=0/0x1", "tun_gbp_flags=0");
+        if ours != theirs {
+            wrong += &format!("\ntheirs {theirs}\n  ours {ours}");
+        }
+    }
+    assert_eq!(ours.lines().count(), hexes.len());
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn a_refused_line_says_where_and_why_and_the_others_go_through() {
+    let (out, status) =
+        filter(&["encode", "-"], "in_port=1,actions=output:2\nin_port=1,actions=nonsense\nactions=drop\n");
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!((lines.len(), status), (3, 1), "{out}");
+    assert_eq!(lines[1], "error: line 2 column 19: action 'nonsense' is not known here");
+    assert!(lines[0].starts_with("040e") && lines[2].starts_with("040e"), "{out}");
+
+    // A field twice, a value outside its mask, a wrong version, a cut message, no hexadecimal.
+    let twice = "040e0048000000000000000000000000000000000000000000000000000080\
+                 00ffffffffffffffffffffffff00000000000100148000000400000001800000040000000200000000";
+    let (out, status) =
+        filter(&["decode", "-"], &format!("{twice}\n0114000800000000\n0414000900\n04xx\n0414000800000000\n"));
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!((lines.len(), status), (5, 1), "{out}");
+    assert!(lines[0].contains("line 1") && lines[0].ends_with("(OFPBMC_DUP_FIELD)"), "{out}");
+    assert!(lines[1].ends_with("(OFPBRC_BAD_VERSION)"), "{out}");
+    assert!(lines[2].ends_with("(OFPBRC_BAD_LEN)"), "{out}");
+    assert!(lines[3].starts_with("error: line 4 column 3: "), "{out}");
+    assert_eq!(lines[4], "OFPT_BARRIER_REQUEST (OF1.3) (xid=0x0):");
+}
+
+#[test]
+fn the_exit_status_tells_failure_from_difference() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.display().to_string()
+    };
+    let first = file("first", "table=1,in_port=1,actions=output:2\nip,actions=drop\n");
+    let second = file("second", "cookie=5,table=1,in_port=1,actions=output:2\nip,actions=drop\n");
+    let (out, status) = filter(&["diff-flows", &first, &second], "");
+    assert_eq!(out, "-table=1 in_port=1 actions=output:2\n+table=1 in_port=1 cookie=0x5 actions=output:2\n");
+    assert_eq!(status, 2);
+    assert_eq!(filter(&["diff-flows", &first, &first], ""), (String::new(), 0));
+    for wrong in [
+        &["diff-flows", &first, "/no/such/file"][..],
+        &["no-such-command"],
+        &["dump-flows"],
+        &["dump-flows", "unix:/no/such/socket"],
+        &["dump-flows", "tcp:127.0.0.1:6653"],
+        &["probe", "unix:/no/such/socket"],
+    ] {
+        let output = run(ofctl(wrong), "");
+        assert_eq!(output.status.code(), Some(1), "{wrong:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{wrong:?}");
+    }
+    assert_eq!(filter(&["--help"], "").1, 0);
+    assert!(filter(&["completions", "bash"], "").0.contains("dump-flows"));
+}
+
+#[test]
+fn a_packet_is_followed_through_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("flows");
+    let flows = "table=0,in_port=1,actions=load:7->NXM_NX_REG0[],goto_table:5\n\
+                 table=5,priority=9,tcp,tp_dst=80,reg0=7,actions=dec_ttl,output:2\n\
+                 table=5,priority=1,actions=drop\n";
+    std::fs::write(&path, flows).unwrap();
+    let path = path.display().to_string();
+    let trace = |flow: &str| filter(&["trace", &path, flow], "");
+    let (out, status) = trace("in_port=1,tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,nw_ttl=7,tp_dst=80");
+    assert_eq!(status, 0);
+    assert!(out.contains("5. table=5, priority=9,tcp,reg0=0x7,tp_dst=80"), "{out}");
+    assert_eq!(out.lines().last(), Some("Verdict: output to 2"));
+    assert!(
+        trace("in_port=1,tcp,tp_dst=81")
+            .0
+            .ends_with("Verdict: drop: table 5 priority 1 cookie 0x0 outputs nothing\n")
+    );
+    assert!(trace("in_port=2,tcp,tp_dst=80").0.ends_with("Verdict: drop: no flow of table 0 matches\n"));
+
+    // The same packet as bytes.
+    let packet = "0200000000020200000000010800450000280000000007069ff90a0000010a0000020001005000000000000000005002000000000000";
+    let (out, status) = filter(&["trace", "--json", &path, "in_port=1", packet], "");
+    let verdict: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&verdict["outputs"][0]["port"], status), (&serde_json::json!(2), 0), "{out}");
+    // Its time to live is one less.
+    assert_eq!(verdict["outputs"][0]["frame"].as_str().unwrap()[44..46], *"06", "{out}");
+}

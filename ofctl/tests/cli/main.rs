@@ -1,0 +1,55 @@
+//! The `ofctl` command: its bytes beside ovs-ofctl's, its work on a real Open vSwitch, its filters.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bytes;
+mod fake;
+mod filters;
+mod live;
+mod speed;
+
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+/// The command, without the caller's surroundings.
+fn ofctl(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ofctl"));
+    command.args(arguments).env_remove("OVS_RUNDIR");
+    command
+}
+
+/// Runs it with this on its standard input.
+fn run(mut command: Command, input: &str) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let mut stdin = child.stdin.take().unwrap();
+    let text = input.to_owned();
+    let writer = std::thread::spawn(move || {
+        // A command that needs no input may have ended.
+        let _ = stdin.write_all(text.as_bytes());
+    });
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// `Err` with the reason why this machine has no such tool; a failure where the tests must not be skipped.
+fn missing(tools: &[&str], root: bool) -> Option<String> {
+    let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
+    let absent = |tool: &&&str| Command::new(tool).arg("--version").stdout(Stdio::null()).status().is_err();
+    let reason = match tools.iter().find(absent) {
+        Some(tool) => format!("{tool} is not installed"),
+        None if root && !is_root => "this is not root".to_owned(),
+        None => return None,
+    };
+    assert!(
+        std::env::var("SLUICE_REQUIRE_LIVE").as_deref() != Ok("1"),
+        "SLUICE_REQUIRE_LIVE=1, and {reason}"
+    );
+    eprintln!("SKIPPED: {reason}");
+    Some(reason)
+}
