@@ -127,7 +127,7 @@ pub(super) fn arrow<'a>(span: Span<'a>) -> Result<(Span<'a>, Span<'a>), ParseErr
 /// True if loads have no header for the field, so that the form with a mask is used.
 fn needs_masked_form(field: Field) -> bool {
     let spec = field.spec();
-    spec.nxm.class.experimenter().is_some() || usize::from(spec.wire_bytes) > FieldValue::MAX_BYTES
+    field.is_experimenter() || usize::from(spec.wire_bytes) > FieldValue::MAX_BYTES
 }
 
 /// Bits `start..start + n` set.

@@ -6,7 +6,7 @@ use super::action::Action;
 use super::action_codec::{Depth, pack_bits, put_nicira, subtype, unpack_bits};
 use super::cursor::{Put, Reader};
 use super::error::{DecodeError, EncodeError};
-use super::field::SubField;
+use super::field::{Field, SubField};
 use super::ids::TableId;
 use super::oxm;
 
@@ -61,6 +61,11 @@ impl Ct {
     /// `NX_CT_RECIRC_NONE`.
     const NO_TABLE: u8 = 0xff;
 
+    /// True for the fields of the connection itself, the only ones that actions in here may write.
+    fn is_written(field: Field) -> bool {
+        matches!(field, Field::CtMark | Field::CtLabel)
+    }
+
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let mut out = put_nicira(out, subtype::CT);
         out.put_u16(self.flags.0);
@@ -71,7 +76,7 @@ impl Ct {
             }
             CtZone::Field(bits) => {
                 let field = bits.field;
-                if field.spec().nxm.class.experimenter().is_some() {
+                if field.is_experimenter() {
                     return Err(EncodeError::FieldInAction { field: field.name(), action: "ct" });
                 }
                 oxm::put_action_header(field, &mut out);
@@ -96,7 +101,7 @@ impl Ct {
             CtZone::Number(body.u16()?)
         } else {
             let field = oxm::take_action_header(body)?;
-            let Some(bits) = unpack_bits(field, body.u16()?) else { return Ok(None) };
+            let Some(bits) = unpack_bits(field, body.u16()?)? else { return Ok(None) };
             if bits.n_bits != 16 {
                 return Err(DecodeError::Refused { what: "ct zone", error: "OFPBAC_BAD_SET_LEN" });
             }
@@ -107,6 +112,16 @@ impl Ct {
         let alg = body.u16()?;
         let nested = body.peek().len();
         let actions = Action::take_nested(body.sub("ct", nested)?, depth.deeper("ct")?)?;
+        let allowed = |action: &Action| match action {
+            Action::Nat(_) | Action::Unknown(_) => true,
+            Action::SetField(field, _) => Self::is_written(*field),
+            Action::RegLoad { dst, .. } | Action::RegMove { dst, .. } => Self::is_written(dst.field),
+            Action::SetMasked(masked) => Self::is_written(masked.field),
+            _ => false,
+        };
+        if !actions.iter().all(allowed) {
+            return Err(bad());
+        }
         if !flags.contains(CtFlags::COMMIT) {
             let plain = |action: &Action| matches!(action, Action::Nat(nat) if nat.is_plain());
             let unknown = |action: &Action| matches!(action, Action::Unknown(_));

@@ -173,6 +173,11 @@ impl Field {
         self.spec().name
     }
 
+    /// True if its header in Nicira actions is an experimenter's, for which some actions have no room.
+    pub fn is_experimenter(self) -> bool {
+        self.spec().nxm.class.experimenter().is_some()
+    }
+
     /// Width in bits.
     pub fn bits_wide(self) -> u16 {
         self.spec().bits

@@ -87,10 +87,31 @@ fn take_header(input: &mut Reader<'_>) -> Result<RawHeader, DecodeError> {
     Ok(RawHeader { field, has_mask: number_and_mask & 1 == 1, length })
 }
 
+/// A header inside of an action, where a cut is an error of a match nevertheless.
+#[inline]
+fn take_entry_header(input: &mut Reader<'_>) -> Result<RawHeader, DecodeError> {
+    take_header(input).map_err(|error| error.in_part("OFPBMC_BAD_LEN", "OFPBMC_BAD_FIELD"))
+}
+
+/// What follows such a header.
+#[inline]
+fn take_payload<'a>(header: &RawHeader, input: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
+    let length = if header.has_mask { header.length / 2 } else { header.length };
+    if let Some(field) = header.field.filter(|field| !length_fits(*field, length)) {
+        let longer = usize::from(field.spec().wire_bytes) > FieldValue::MAX_BYTES;
+        if !longer {
+            // A header that says nothing follows is that of no field.
+            let error = if header.length == 0 { "OFPBAC_BAD_SET_TYPE" } else { "OFPBAC_BAD_SET_LEN" };
+            return Err(DecodeError::Refused { what: field.name(), error });
+        }
+    }
+    input.take(header.length).map_err(|error| error.in_part("OFPBMC_BAD_LEN", "OFPBMC_BAD_FIELD"))
+}
+
 /// A field's header in a Nicira action, where no value follows: its length is that of the whole field, or for a
 /// tunnel option whatever the switch's TLV map makes of it.
 pub(crate) fn take_action_header(input: &mut Reader<'_>) -> Result<Option<Field>, DecodeError> {
-    let header = take_header(input)?;
+    let header = take_entry_header(input)?;
     let fits = |field: &Field| {
         let whole = usize::from(field.spec().wire_bytes);
         header.length == whole || (whole > FieldValue::MAX_BYTES && header.length <= whole)
@@ -106,8 +127,8 @@ pub(crate) fn put_action_header(field: Field, out: &mut Vec<u8>) {
 
 /// The field and value of one entry without a mask; `None` if it is not one that is known.
 pub(crate) fn take_exact(input: &mut Reader<'_>) -> Result<Option<(Field, FieldValue)>, DecodeError> {
-    let header = take_header(input)?;
-    let value = input.take(header.length)?;
+    let header = take_entry_header(input)?;
+    let value = take_payload(&header, input)?;
     Ok(match (header.field, FieldValue::from_be_slice(value)) {
         (Some(field), Some(number)) if !header.has_mask && length_fits(field, value.len()) => {
             Some((field, number))
@@ -120,11 +141,11 @@ pub(crate) fn take_exact(input: &mut Reader<'_>) -> Result<Option<(Field, FieldV
 pub(crate) fn take_masked(
     input: &mut Reader<'_>,
 ) -> Result<Option<(Field, FieldValue, FieldValue)>, DecodeError> {
-    let header = take_header(input)?;
-    let payload = input.take(header.length)?;
+    let header = take_entry_header(input)?;
+    let payload = take_payload(&header, input)?;
     let Some((field, value, mask)) = value_and_mask(&header, payload) else { return Ok(None) };
     if (value & mask) != (value & field.exact_mask()) {
-        return Err(DecodeError::Refused { what: field.name(), error: "OFPBAC_BAD_SET_ARGUMENT" });
+        return Err(DecodeError::BadWildcards { field: field.name() });
     }
     Ok(Some((field, value, mask)))
 }
