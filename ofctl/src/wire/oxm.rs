@@ -172,8 +172,13 @@ impl Match {
         let mut out = Nested::begin(out, 2, Padding::Uncounted);
         out.put_u16(MATCH_TYPE_OXM);
         out.put_u16(0);
+        self.encode_entries(&mut out);
+    }
+
+    /// Appends the entries alone.
+    pub(crate) fn encode_entries(&self, out: &mut Vec<u8>) {
         for entry in self {
-            put_entry(entry.field, entry.value, (!entry.is_exact()).then_some(entry.mask), &mut out);
+            put_entry(entry.field, entry.value, (!entry.is_exact()).then_some(entry.mask), out);
         }
         out.put(self.unknown());
     }
@@ -192,10 +197,15 @@ impl Match {
         let entries = length.checked_sub(4).ok_or_else(|| input.bad_length(length))?;
         let mut entries = input.sub("match", entries)?;
         input.skip(length.next_multiple_of(8) - length)?;
+        Self::take_entries(&mut entries)
+    }
+
+    /// Takes entries to the end of `entries`.
+    pub(crate) fn take_entries(entries: &mut Reader<'_>) -> Result<Match, DecodeError> {
         let mut result = Match::with_capacity(entries.peek().len() / 6);
         let mut unknown = Vec::new();
         while !entries.is_empty() {
-            take_entry(&mut entries, &mut result, &mut unknown)?;
+            take_entry(entries, &mut result, &mut unknown)?;
         }
         result.set_unknown(unknown);
         Ok(result)
