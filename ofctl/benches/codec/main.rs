@@ -100,7 +100,7 @@ fn codec(criterion: &mut Criterion) {
         bencher.iter(|| {
             let Ok((_, Message::FlowMod(flow))) = Message::decode(black_box(&bytes)) else { unreachable!() };
             written.clear();
-            write!(written, "{}", flow.entry()).expect("a string takes anything");
+            write!(written, "{}", flow.into_entry()).expect("a string takes anything");
             black_box(written.len())
         });
     });

@@ -87,25 +87,28 @@ const ETHERNET_HEADER: u32 = 14;
 
 pub(super) fn put_nicira<'a>(out: &'a mut Vec<u8>, subtype: u16) -> Nested<'a> {
     let mut out = Nested::begin(out, 2, Padding::Counted);
-    out.put_u16(action_type::EXPERIMENTER);
-    out.put_u16(0);
-    out.put_u32(super::NICIRA_EXPERIMENTER);
-    out.put_u16(subtype);
+    out.put(&nicira_header(0, subtype));
     out
 }
 
+/// What each Nicira action begins with.
+pub(super) fn nicira_header(length: u16, subtype: u16) -> [u8; 10] {
+    let ([a, b], [c, d]) = (length.to_be_bytes(), subtype.to_be_bytes());
+    [0xff, 0xff, a, b, 0, 0, 0x23, 0x20, c, d]
+}
+
 /// Offset, width and header of bits in an action that has two bytes for the one and four for the other.
-fn put_packed(bits: SubField, action: &'static str, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+fn packed(bits: SubField, action: &'static str) -> Result<[u8; 6], EncodeError> {
     let field = bits.field;
     if bits.n_bits > 64 {
         return Err(EncodeError::TooWide { field: field.name(), action });
     }
-    if field.is_experimenter() {
+    let header = field.wire().nxm;
+    if header == 0 {
         return Err(EncodeError::FieldInAction { field: field.name(), action });
     }
-    out.put_u16(pack_bits(bits));
-    oxm::put_action_header(field, out);
-    Ok(())
+    let ([a, b], [c, d, e, f]) = (pack_bits(bits).to_be_bytes(), header.to_be_bytes());
+    Ok([a, b, c, d, e, f])
 }
 
 /// Offset and width in 16 bits, the width less one in the lower six.
@@ -150,9 +153,11 @@ impl Action {
             Action::DecTtl => put_bare(action_type::DEC_NW_TTL, out),
             Action::Group(group) => put_short(action_type::GROUP, group.0.to_be_bytes(), out),
             Action::RegLoad { dst, value } => {
-                let mut out = put_nicira(out, subtype::REG_LOAD);
-                put_packed(*dst, "load", &mut out)?;
-                out.put_u64(*value);
+                let mut action = [0; 24];
+                action[..10].copy_from_slice(&nicira_header(24, subtype::REG_LOAD));
+                action[10..16].copy_from_slice(&packed(*dst, "load")?);
+                action[16..].copy_from_slice(&value.to_be_bytes());
+                out.put(&action);
             }
             Action::RegMove { src, dst } => {
                 let mut out = put_nicira(out, subtype::REG_MOVE);
@@ -180,7 +185,7 @@ impl Action {
             }
             Action::OutputReg(src) => {
                 let mut out = put_nicira(out, subtype::OUTPUT_REG);
-                put_packed(*src, "output", &mut out)?;
+                out.put(&packed(*src, "output")?);
                 out.put_u16(WHOLE_PACKET);
                 out.put_zeros(6);
             }
@@ -349,17 +354,17 @@ impl Depth {
 }
 
 fn put_output(port: OfPort, max_len: u16, out: &mut Vec<u8>) {
-    out.put_u16(action_type::OUTPUT);
-    out.put_u16(16);
-    out.put_u32(port.0);
-    out.put_u16(max_len);
-    out.put_zeros(6);
+    let mut action = [0; 16];
+    action[..2].copy_from_slice(&action_type::OUTPUT.to_be_bytes());
+    action[3] = 16;
+    action[4..8].copy_from_slice(&port.0.to_be_bytes());
+    action[8..10].copy_from_slice(&max_len.to_be_bytes());
+    out.put(&action);
 }
 
 fn put_short(kind: u16, argument: [u8; 4], out: &mut Vec<u8>) {
-    out.put_u16(kind);
-    out.put_u16(8);
-    out.put(&argument);
+    let ([high, low], [a, b, c, d]) = (kind.to_be_bytes(), argument);
+    out.put(&[high, low, 0, 8, a, b, c, d]);
 }
 
 fn put_bare(kind: u16, out: &mut Vec<u8>) {
@@ -640,9 +645,8 @@ fn is_padding(bytes: &[u8]) -> bool {
 
 fn put_actions(kind: u16, actions: &[Action], out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let mut out = Nested::begin(out, 2, Padding::Counted);
-    out.put_u16(kind);
-    out.put_u16(0);
-    out.put_u32(0);
+    let [high, low] = kind.to_be_bytes();
+    out.put(&[high, low, 0, 0, 0, 0, 0, 0]);
     actions.iter().try_for_each(|action| action.encode(&mut out))
 }
 

@@ -125,6 +125,20 @@ impl FlowMod {
         FlowKey { table: self.table, priority: self.priority, matching: self.matching.clone() }
     }
 
+    /// The entry that an addition makes, without a copy.
+    pub fn into_entry(self) -> FlowEntry {
+        FlowEntry {
+            table: self.table,
+            priority: self.priority,
+            cookie: self.cookie,
+            matching: self.matching,
+            instructions: self.instructions,
+            idle_timeout: self.idle_timeout,
+            hard_timeout: self.hard_timeout,
+            flags: self.flags,
+        }
+    }
+
     /// The entry that an addition makes.
     pub fn entry(&self) -> FlowEntry {
         FlowEntry {
@@ -140,18 +154,24 @@ impl FlowMod {
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        out.put_u64(self.cookie.0);
-        out.put_u64(self.cookie_mask);
-        out.put_u8(self.table.0);
-        out.put_u8(self.command as u8);
-        out.put_u16(self.idle_timeout);
-        out.put_u16(self.hard_timeout);
-        out.put_u16(self.priority);
-        out.put_u32(self.buffer_id);
-        out.put_u32(self.out_port.0);
-        out.put_u32(self.out_group.0);
-        out.put_u16(self.flags.0);
-        out.put_u16(0);
+        let mut fixed = [0; 40];
+        let mut left = &mut fixed[..];
+        let mut put = |bytes: &[u8]| {
+            let (place, rest) = std::mem::take(&mut left).split_at_mut(bytes.len());
+            place.copy_from_slice(bytes);
+            left = rest;
+        };
+        put(&self.cookie.0.to_be_bytes());
+        put(&self.cookie_mask.to_be_bytes());
+        put(&[self.table.0, self.command as u8]);
+        put(&self.idle_timeout.to_be_bytes());
+        put(&self.hard_timeout.to_be_bytes());
+        put(&self.priority.to_be_bytes());
+        put(&self.buffer_id.to_be_bytes());
+        put(&self.out_port.0.to_be_bytes());
+        put(&self.out_group.0.to_be_bytes());
+        put(&self.flags.0.to_be_bytes());
+        out.put(&fixed);
         self.matching.encode(out);
         self.instructions.encode(out)
     }

@@ -30,6 +30,7 @@ mod matching;
 mod message;
 mod meter;
 mod multipart;
+mod names;
 mod nicira;
 mod nxt;
 mod oxm;

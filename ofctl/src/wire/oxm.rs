@@ -51,6 +51,29 @@ pub(crate) fn value_length(field: Field, value: FieldValue, mask: Option<FieldVa
 /// Appends a field with its value and perhaps a mask.
 #[inline]
 pub(crate) fn put_entry(field: Field, value: FieldValue, mask: Option<FieldValue>, out: &mut Vec<u8>) {
+    /// One append an entry, of a length that is known when this is compiled.
+    macro_rules! put {
+        ($($n:literal)*) => {
+            match (field.wire().header, mask) {
+                $((header, None) if header & 0xff == $n => {
+                    let mut entry = [0; 4 + $n];
+                    entry[..4].copy_from_slice(&header.to_be_bytes());
+                    entry[4..].copy_from_slice(value.low::<$n>());
+                    return out.put(&entry);
+                })*
+                $((header, Some(mask)) if header & 0xff == $n => {
+                    let mut entry = [0; 4 + 2 * $n];
+                    // The bit that says so, and twice the length.
+                    entry[..4].copy_from_slice(&(header + 0x100 + $n).to_be_bytes());
+                    entry[4..4 + $n].copy_from_slice(value.low::<$n>());
+                    entry[4 + $n..].copy_from_slice(mask.low::<$n>());
+                    return out.put(&entry);
+                })*
+                _ => {}
+            }
+        };
+    }
+    put!(4 2 1 6 8 16);
     let header = &field.spec().oxm;
     let length = value_length(field, value, mask);
     match mask {
@@ -235,6 +258,9 @@ fn take_entry(input: &mut Reader<'_>, result: &mut Match, unknown: &mut Vec<u8>)
         (Some((field, value, mask)), _) => {
             if (value & mask) != (value & field.exact_mask()) {
                 return Err(DecodeError::BadWildcards { field: field.name() });
+            }
+            if result.push_in_order(field, value, mask) {
+                return Ok(());
             }
             if result.get(field).is_some() {
                 return Err(DecodeError::DuplicateField { field: field.name() });
