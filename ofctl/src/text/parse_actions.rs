@@ -179,7 +179,8 @@ fn parse_set_field(span: Span<'_>, out: &mut Vec<Action>) -> Result<(), ParseErr
     let (value, field) = arrow(span)?;
     let known = Field::from_name(field.text).filter(|field| field.spec().writable);
     let known = known.ok_or_else(|| field.bad_value("a field that actions can write"))?;
-    if !value.text.contains('/') {
+    // Flags with signs have a mask too: those that are named.
+    if !value.text.contains('/') && !value.text.starts_with(['+', '-']) {
         out.push(Action::SetField(known, parse_value(known, value)?));
         return Ok(());
     }
