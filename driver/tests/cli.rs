@@ -647,7 +647,7 @@ fn with_a_store_the_commands_need_no_agent() {
         );
         sluice(&["network", "create", "blue", "--vni", "78"])
             .failed(1, &["network blue", "vni 77", "vni 78"]);
-        sluice(&["network", "create", "red", "--vni", "77"]).failed(1, &["segment 77", "network blue"]);
+        sluice(&["network", "create", "red", "--vni", "77"]).failed(1, &["vni=77", "network blue"]);
         let blue = sluice(&["network", "inspect", "blue", "--json"]).json();
         assert_eq!((&blue[0]["vni"], &blue[0]["subnets"][0]["gateway"]), (&json!(77), &json!("10.5.0.1")));
         assert_eq!(sluice(&["node", "ls", "--json"]).json(), [] as [Value; 0]);

@@ -545,7 +545,7 @@ fn a_restart_of_the_server_is_seen() {
 
         let error =
             Client::connect(switch.target(), Options::default(), soon()).await.unwrap_err().to_string();
-        assert!(error.contains("is openvswitch-switch running?") && error.contains("ovs_rundir"), "{error}");
+        assert!(error.contains("is openvswitch-switch running?") && error.contains("ovs-rundir"), "{error}");
         assert!(error.contains("db.sock"), "{error}");
         switch.start_server();
         let client = switch.client().await;

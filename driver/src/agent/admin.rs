@@ -113,7 +113,11 @@ impl AdminBackend {
                 Severity::Error,
                 "store".into(),
                 format!("{error}; traffic goes on with what is known"),
-                "start the store; new networks have to wait for it",
+                if error.is_transient() {
+                    "start the store; new networks have to wait for it"
+                } else {
+                    "correct what it names; new networks have to wait for it"
+                },
             );
         }
         if let Some(problem) = &*self.publish_problem.borrow() {

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ipnet::IpNet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{Span, info, warn};
 
-use super::registry::{DockerNetwork, LocalEndpoint, Registry, Taken, now};
+use super::registry::{DockerNetwork, LocalEndpoint, NameTaken, Registry, Taken, now};
 use crate::api::libnetwork as edge;
 use crate::api::libnetwork::{
     CreateEndpoint, CreateEndpointReply, CreateNetwork, Driver, EndpointRef, Join, JoinReply, NetworkRef,
@@ -22,17 +22,15 @@ use crate::api::libnetwork::{
 };
 use crate::ipam::{Ipam, IpamError};
 use crate::model::{
-    Disagreement, DockerNetworkId, Encapsulation, Endpoint, EndpointId, External, Network, NetworkName,
-    NetworkOptions, NetworkSpec, OptionError, Origin, Phase, SpecError, Subnet, SubnetError, UnknownFields,
-    mac_for,
+    Disagreement, DockerNetworkId, Encapsulation, Endpoint, EndpointId, External, LOCAL_PREFIX, Network,
+    NetworkName, NetworkOptions, NetworkSpec, OptionError, Origin, Phase, SpecError, Subnet, SubnetError,
+    UnknownFields, mac_for,
 };
 use crate::node::programmer::NotProgrammed;
 use crate::plan::Facts;
 use crate::store::networks::{NetworkError, create_or_agree};
 use crate::store::{Store, StoreError};
 
-/// What networks that only one host has are called.
-const LOCAL_PREFIX: &str = "local-";
 /// How long a first endpoint of a network waits to hear of the others, before it goes on with what is known.
 const FOLLOW_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -55,12 +53,10 @@ pub(super) enum CallError {
     Ipam(#[from] IpamError),
     #[error(transparent)]
     Taken(#[from] Taken),
+    #[error(transparent)]
+    NameTaken(#[from] NameTaken),
     #[error("endpoint {endpoint}: {source}")]
     NotProgrammed { endpoint: EndpointId, source: NotProgrammed },
-    #[error(
-        "network name '{0}' begins with '{LOCAL_PREFIX}', which is kept for networks of one host: choose another name"
-    )]
-    ReservedName(NetworkName),
     #[error(
         "option {0} joins hosts, so the network needs a name that is the same on all of them: add -o network=NAME, or \
          drop {0} for a network of this host alone"
@@ -99,9 +95,14 @@ pub(super) enum CallError {
     Reserved { address: IpAddr, reservation: String, network: NetworkName },
     #[error("MAC address {0} is a group address: the first octet must be even, as in 02:00:00:00:00:01")]
     GroupMac(ofctl::MacAddr),
+    #[error("MAC address {0} is nobody's: give one such as 02:00:00:00:00:01, or leave --mac-address out")]
+    ZeroMac(ofctl::MacAddr),
     #[error("endpoint {0} was not created here: the container must be started again")]
     UnknownEndpoint(EndpointId),
-    #[error("endpoint {0} exists already in another network or with other addresses")]
+    #[error(
+        "endpoint {0} exists already in another network or with other addresses: remove the container and create it \
+         again"
+    )]
     EndpointExists(EndpointId),
 }
 
@@ -113,6 +114,8 @@ pub(super) struct AgentDriver {
     pub facts: tokio::sync::watch::Receiver<Facts>,
     pub default_encapsulation: Encapsulation,
     pub patience: Duration,
+    /// Held while a network of this host alone is made, so that no two get one id, and while the pools of one go.
+    pub making_local: tokio::sync::Mutex<()>,
 }
 
 fn subnets(pools: &[PoolData]) -> Result<Vec<Subnet>, SubnetError> {
@@ -152,9 +155,6 @@ impl AgentDriver {
 
     /// The cluster's network of this name: the one there is, if it agrees, or a new one.
     async fn cluster_network(&self, name: &NetworkName, spec: &NetworkSpec) -> Result<Network, CallError> {
-        if name.as_str().starts_with(LOCAL_PREFIX) {
-            return Err(CallError::ReservedName(name.clone()));
-        }
         // What cannot be carried here must not be left in the store.
         let id = 1.try_into().expect("1 is a network id");
         match self.registry.network(name) {
@@ -212,9 +212,15 @@ impl AgentDriver {
         let mut all = subnets(&request.ipv4)?;
         all.extend(subnets(&request.ipv6)?);
         let mut spec = NetworkSpec::from_options(&options, all);
-        let network = match &options.network {
-            Some(name) => self.cluster_network(name, &spec).await?,
-            None => self.local_network(&request.network, &mut spec)?,
+        let (network, _making) = match &options.network {
+            Some(name) => (self.cluster_network(name, &spec).await?, None),
+            None => {
+                let making = self.making_local.lock().await;
+                if self.registry.docker_network(&request.network).is_some() {
+                    return Ok(());
+                }
+                (self.local_network(&request.network, &mut spec)?, Some(making))
+            }
         };
         let is_ours = |pool: &PoolData| pool.is_of_sluice();
         let docker = DockerNetwork {
@@ -226,7 +232,7 @@ impl AgentDriver {
             own_ipam: request.ipv4.iter().chain(&request.ipv6).any(is_ours),
             since: now(),
         };
-        if network.id.is_local() {
+        if network.id.is_local() && docker.own_ipam {
             for subnet in &network.subnets {
                 self.ipam.settle_local(subnet).await?;
             }
@@ -247,15 +253,24 @@ impl AgentDriver {
         Ok((docker, network))
     }
 
-    async fn make_endpoint(&self, request: CreateEndpoint) -> Result<CreateEndpointReply, CallError> {
+    pub(super) async fn make_endpoint(
+        &self,
+        request: CreateEndpoint,
+    ) -> Result<CreateEndpointReply, CallError> {
         let (docker, network) = self.find(&request.network)?;
         if let Some((key, value)) = request.options.first_key_value() {
             return Err(CallError::UnknownDriverOpt { key: key.clone(), value: value.clone() });
         }
         self.check_carried(&network)?;
+        if docker.local.is_none() {
+            self.registry.check_name()?;
+        }
         let addresses = request.addresses();
         if let Some(mac) = request.mac.filter(|mac| mac.is_multicast()) {
             return Err(CallError::GroupMac(mac));
+        }
+        if let Some(mac) = request.mac.filter(|mac| mac.to_u64() == 0) {
+            return Err(CallError::ZeroMac(mac));
         }
         let mac = request.mac.unwrap_or_else(|| {
             let seed = addresses.first().map(|net| net.addr().to_string());
@@ -263,6 +278,7 @@ impl AgentDriver {
         });
         let reply = CreateEndpointReply { mac: request.mac.is_none().then_some(mac), ..Default::default() };
 
+        let turn = self.registry.turn(&request.endpoint).await;
         if let Some(existing) = self.registry.local_endpoint(&request.endpoint) {
             let same = existing.docker_network == request.network
                 && existing.endpoint.addresses == addresses
@@ -272,7 +288,7 @@ impl AgentDriver {
         for address in addresses.iter().map(IpNet::addr) {
             self.check_address(&network, address)?;
         }
-        let endpoint = Endpoint {
+        let endpoint = Arc::new(Endpoint {
             id: request.endpoint,
             network: network.name.clone(),
             node: self.registry.node().clone(),
@@ -281,19 +297,21 @@ impl AgentDriver {
             phase: Phase::Created,
             options: BTreeMap::new(),
             unknown: UnknownFields::new(),
-        };
-        self.registry.taken(&endpoint)?;
+        });
+        self.registry.reserve(&turn, &endpoint)?;
         self.take_addresses(&docker, &network, &endpoint).await?;
         let local = LocalEndpoint {
-            endpoint: Arc::new(endpoint.clone()),
-            docker_network: request.network,
+            endpoint: endpoint.clone(),
+            docker_network: request.network.clone(),
             since: now(),
         };
-        if let Err(error) = self.registry.add_endpoint(local).await {
-            self.give_up_addresses(&endpoint).await;
-            return Err(error.into());
-        }
-        Ok(reply)
+        let added = match self.registry.add_endpoint(&turn, local).await {
+            Ok(true) => return Ok(reply),
+            Ok(false) => CallError::UnknownNetwork(request.network),
+            Err(error) => error.into(),
+        };
+        self.give_up_addresses(&endpoint).await;
+        Err(added)
     }
 
     fn check_address(&self, network: &Network, address: IpAddr) -> Result<(), CallError> {
@@ -346,19 +364,25 @@ impl AgentDriver {
         }
     }
 
-    async fn join_endpoint(&self, request: Join) -> Result<JoinReply, CallError> {
+    pub(super) async fn join_endpoint(&self, request: Join) -> Result<JoinReply, CallError> {
         let (docker, network) = self.find(&request.network)?;
         let local = self
             .registry
             .local_endpoint(&request.endpoint)
             .ok_or_else(|| CallError::UnknownEndpoint(request.endpoint.clone()))?;
         let id = &local.endpoint.id;
+        if local.endpoint.phase == Phase::Left {
+            // Its link may have gone with the sandbox that it was in.
+            self.registry.set_phase(id, Phase::Created);
+        }
+        let deadline = Instant::now() + self.patience;
         // Answering before the others are known would lose the container's first packets to them.
-        let others = timeout(FOLLOW_PATIENCE, self.registry.known(&network)).await.unwrap_or_default();
+        let follow = FOLLOW_PATIENCE.min(self.patience);
+        let others = timeout(follow, self.registry.known(&network)).await.unwrap_or_default();
         let revision = self.registry.revision_of(id).max(others);
         self.registry
             .programmer()
-            .reached(revision, id, self.patience)
+            .reached(revision, id, deadline.saturating_duration_since(Instant::now()))
             .await
             .map_err(|source| CallError::NotProgrammed { endpoint: id.clone(), source })?;
         self.registry.set_phase(id, Phase::Joined);
@@ -371,22 +395,40 @@ impl AgentDriver {
 
     /// Removes all that an endpoint has; nothing if there is none.
     pub(super) async fn drop_endpoint(&self, id: &EndpointId) -> Result<(), CallError> {
-        if let Some(local) = self.registry.remove_endpoint(id).await? {
+        let turn = self.registry.turn(id).await;
+        if let Some(local) = self.registry.remove_endpoint(&turn, id).await? {
             self.give_up_addresses(&local.endpoint).await;
         }
         Ok(())
     }
 
     pub(super) async fn drop_network(&self, id: &DockerNetworkId) -> Result<(), CallError> {
-        for local in self.registry.local_endpoints().iter().filter(|local| local.docker_network == *id) {
-            self.drop_endpoint(&local.endpoint.id).await?;
+        let Some(docker) = self.registry.docker_network(id) else { return Ok(()) };
+        // Before the network: a pool that its network does not need any more would stay for ever.
+        if docker.local.is_some() {
+            let _making = self.making_local.lock().await;
+            for subnet in self.own_pools(&docker) {
+                self.ipam.forget_local(subnet.prefix).await?;
+            }
         }
-        let docker = self.registry.docker_network(id);
-        self.registry.remove_docker_network(id).await?;
-        for subnet in docker.and_then(|docker| docker.local).into_iter().flat_map(|network| network.subnets) {
-            self.ipam.forget_local(subnet.prefix).await?;
+        for local in self.registry.remove_docker_network(id).await? {
+            self.give_up_addresses(&local.endpoint).await;
         }
         Ok(())
+    }
+
+    /// The subnets of a network of this host alone whose addresses are our IPAM's, and no other network's.
+    fn own_pools(&self, docker: &DockerNetwork) -> Vec<Subnet> {
+        let Some(network) = docker.local.as_ref().filter(|_| docker.own_ipam) else { return Vec::new() };
+        let others = self.registry.docker_networks();
+        let is_others = |subnet: &&Subnet| {
+            let mut others = others.iter().filter(|other| other.id != docker.id && other.own_ipam);
+            others.any(|other| {
+                let subnets = other.local.iter().flat_map(|network| &network.subnets);
+                subnets.into_iter().any(|theirs| theirs.prefix == subnet.prefix)
+            })
+        };
+        network.subnets.iter().filter(|subnet| !is_others(subnet)).cloned().collect()
     }
 }
 
@@ -449,7 +491,10 @@ impl Driver for AgentDriver {
     }
 
     async fn request_address(&self, request: RequestAddress) -> Result<IpNet, Refusal> {
-        let pool = request.pool.as_str().parse().map_err(Refusal::new)?;
+        let pool: crate::ipam::PoolId = request.pool.as_str().parse().map_err(Refusal::new)?;
+        if matches!(pool.scope, crate::ipam::Scope::Network(_)) {
+            self.registry.check_name().map_err(CallError::from)?;
+        }
         let purpose = match request.purpose {
             edge::Purpose::Gateway => crate::ipam::Purpose::Gateway,
             edge::Purpose::Endpoint => crate::ipam::Purpose::Endpoint,

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tracing::{debug, warn};
 
 use super::registry::{Gone, Registry, now};
-use crate::model::{EndpointId, NetworkName, NodeName};
+use crate::ipam::Ipam;
+use crate::model::{Endpoint, EndpointId, Network, NetworkName, Node, NodeName};
 use crate::store::{Entry, MirrorEvent, Store, StoreError, keys};
 
 /// What the mirrors tell of the store itself.
@@ -19,7 +20,7 @@ pub(super) struct StoreHealth {
     pub away: Option<(StoreError, u64)>,
     /// Since when it has answered, in seconds.
     pub since: u64,
-    /// Counts how often the store came back: what was published may be gone.
+    /// Counts how often what was published may have gone: the store came back, or something of ours was lost.
     pub returns: u64,
     /// Whether the cluster's networks and nodes were heard at least once.
     pub heard: bool,
@@ -27,8 +28,8 @@ pub(super) struct StoreHealth {
 
 /// The objects of one prefix.
 trait Followed: Send + 'static {
-    /// One mirror event's worth: values, and what is gone.
-    fn take(&mut self, values: Vec<(String, Vec<u8>)>, gone: Gone<String>);
+    /// One mirror event's worth: values, and what is gone. True if the store has lost what this node published.
+    fn take(&mut self, values: Vec<(String, Vec<u8>)>, gone: Gone<String>) -> bool;
     /// The store does not answer; what is known must do.
     fn offline(&mut self) {}
 }
@@ -39,11 +40,16 @@ async fn mirror(
     health: watch::Sender<StoreHealth>,
 ) {
     let value = |entry: Entry| (entry.key, entry.value);
+    let mut is_first = true;
     while let Some(event) = events.recv().await {
         match event {
             MirrorEvent::Snapshot(entries) => {
-                followed.take(entries.into_iter().map(value).collect(), Gone::AllOthers);
+                let lost = followed.take(entries.into_iter().map(value).collect(), Gone::AllOthers);
                 came_back(&health);
+                // Another snapshot: the history is broken, as after a restore from a backup, absence or not.
+                if lost || !std::mem::take(&mut is_first) {
+                    health.send_modify(|health| health.returns += 1);
+                }
             }
             MirrorEvent::Changes(changes) => {
                 // The last change of a key counts; the order between keys does not matter to any of them.
@@ -55,7 +61,9 @@ async fn mirror(
                         None => gone.push(key),
                     }
                 }
-                followed.take(values, Gone::These(gone));
+                if followed.take(values, Gone::These(gone)) {
+                    health.send_modify(|health| health.returns += 1);
+                }
             }
             MirrorEvent::Offline(error) => {
                 followed.offline();
@@ -86,11 +94,16 @@ fn came_back(health: &watch::Sender<StoreHealth>) {
     });
 }
 
-fn parse<T: DeserializeOwned>(values: Vec<(String, Vec<u8>)>) -> Vec<Arc<T>> {
+fn parse<T: DeserializeOwned>(values: Vec<(String, Vec<u8>)>, key_of: impl Fn(&T) -> String) -> Vec<Arc<T>> {
+    let remedy = "it is left out: repair or delete the key";
     let parse_one = |(key, value): (String, Vec<u8>)| match serde_json::from_slice(&value) {
-        Ok(object) => Some(Arc::new(object)),
+        Ok(object) if key_of(&object) == key => Some(Arc::new(object)),
+        Ok(_) => {
+            warn!(key, "an object in the store has the key of another; {remedy}");
+            None
+        }
         Err(error) => {
-            warn!(key, %error, "an object in the store cannot be read; it is left out: repair or delete the key");
+            warn!(key, %error, "an object in the store cannot be read; {remedy}");
             None
         }
     };
@@ -107,36 +120,50 @@ fn names<T: std::str::FromStr>(keys: Gone<String>) -> Gone<T> {
     }
 }
 
-struct Networks(Registry);
+struct Networks(Registry, Arc<Ipam>);
 impl Followed for Networks {
-    fn take(&mut self, values: Vec<(String, Vec<u8>)>, gone: Gone<String>) {
-        self.0.follow_networks(parse(values), names(gone));
+    fn take(&mut self, values: Vec<(String, Vec<u8>)>, gone: Gone<String>) -> bool {
+        let networks = parse(values, |network: &Network| keys::network(&network.name));
+        // The network may be another one with the name of one that was removed, and with none of its blocks.
+        networks.iter().for_each(|network| self.1.network_changed(&network.name));
+        for name in self.0.follow_networks(networks, names(gone)) {
+            let forgotten = self.1.forget_network(&name);
+            tokio::spawn(async move {
+                if let Err(error) = forgotten.await {
+                    warn!(network = %name, %error, "leases of a removed network could not be forgotten");
+                }
+            });
+        }
+        false
     }
 }
 
 struct Nodes(Registry);
 impl Followed for Nodes {
-    fn take(&mut self, values: Vec<(String, Vec<u8>)>, gone: Gone<String>) {
-        self.0.follow_nodes(parse(values), names(gone));
+    fn take(&mut self, values: Vec<(String, Vec<u8>)>, gone: Gone<String>) -> bool {
+        self.0.follow_nodes(parse(values, |node: &Node| keys::node(&node.name)), names(gone))
     }
 }
 
 struct Alive(Registry);
 impl Followed for Alive {
-    fn take(&mut self, values: Vec<(String, Vec<u8>)>, gone: Gone<String>) {
+    fn take(&mut self, values: Vec<(String, Vec<u8>)>, gone: Gone<String>) -> bool {
         let alive = values.iter().filter_map(|(key, _)| key.rsplit('/').next()?.parse::<NodeName>().ok());
         self.0.follow_alive(alive.collect(), names(gone));
+        false
     }
 }
 
 struct Endpoints(Registry, NetworkName);
 impl Followed for Endpoints {
-    fn take(&mut self, values: Vec<(String, Vec<u8>)>, gone: Gone<String>) {
+    fn take(&mut self, values: Vec<(String, Vec<u8>)>, gone: Gone<String>) -> bool {
         let is_all = gone == Gone::AllOthers;
-        self.0.follow_endpoints(&self.1, parse(values), names::<EndpointId>(gone));
+        let endpoints = parse(values, |endpoint: &Endpoint| keys::endpoint(&endpoint.network, &endpoint.id));
+        let lost = self.0.follow_endpoints(&self.1, endpoints, names::<EndpointId>(gone));
         if is_all {
             self.0.network_followed(&self.1);
         }
+        lost
     }
 
     fn offline(&mut self) {
@@ -145,32 +172,90 @@ impl Followed for Endpoints {
 }
 
 /// Follows the store for as long as the process lives.
-pub(super) async fn run(registry: Registry, store: Arc<dyn Store>, health: watch::Sender<StoreHealth>) {
+pub(super) async fn run(
+    registry: Registry,
+    ipam: Arc<Ipam>,
+    store: Arc<dyn Store>,
+    health: watch::Sender<StoreHealth>,
+) {
     let follow = |prefix: &str| store.clone().mirror(prefix.to_owned());
-    tokio::spawn(mirror(follow(keys::NETWORKS), Networks(registry.clone()), health.clone()));
-    tokio::spawn(mirror(follow(keys::NODES), Nodes(registry.clone()), health.clone()));
-    tokio::spawn(mirror(follow(keys::ALIVE), Alive(registry.clone()), health.clone()));
+    let mut common = JoinSet::new();
+    common.spawn(mirror(follow(keys::NETWORKS), Networks(registry.clone(), ipam), health.clone()));
+    common.spawn(mirror(follow(keys::NODES), Nodes(registry.clone()), health.clone()));
+    common.spawn(mirror(follow(keys::ALIVE), Alive(registry.clone()), health.clone()));
 
     let mut present = registry.present();
     let mut tasks: BTreeMap<NetworkName, JoinHandle<()>> = BTreeMap::new();
     loop {
         let wanted: BTreeSet<NetworkName> = present.borrow_and_update().clone();
-        tasks.retain(|network, task| {
-            let keep = wanted.contains(network);
-            if !keep {
-                task.abort();
-                registry.unfollow(network);
-            }
-            keep
-        });
+        for (network, task) in tasks.extract_if(.., |network, _| !wanted.contains(network)) {
+            task.abort();
+            // Until it has ended, it may take in what is forgotten here.
+            let _ = task.await;
+            registry.unfollow(&network);
+        }
         for network in &wanted {
             tasks.entry(network.clone()).or_insert_with(|| {
                 let events = follow(&keys::endpoints(network));
                 tokio::spawn(mirror(events, Endpoints(registry.clone(), network.clone()), health.clone()))
             });
         }
-        if present.changed().await.is_err() {
-            return;
+        tokio::select! {
+            changed = present.changed() => if changed.is_err() { return },
+            // A mirror that ends by itself has told of its store; one that panicked has not.
+            Some(Err(error)) = common.join_next() => if error.is_panic() {
+                std::panic::resume_unwind(error.into_panic());
+            },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Host, blue, remote};
+    use super::*;
+    use crate::store::Revision;
+
+    fn entry(key: String, endpoint: &Endpoint) -> Entry {
+        Entry { key, value: serde_json::to_vec(endpoint).unwrap(), revision: Revision(1) }
+    }
+
+    /// What the mirror of one network's endpoints leaves behind, once it has told all of this.
+    async fn follow(host: &Host, events: Vec<MirrorEvent>) -> StoreHealth {
+        let (sender, receiver) = mpsc::channel(events.len());
+        for event in events {
+            sender.send(event).await.unwrap();
+        }
+        drop(sender);
+        let (health, seen) = watch::channel(StoreHealth::default());
+        mirror(receiver, Endpoints(host.registry().clone(), blue()), health).await;
+        seen.borrow().clone()
+    }
+
+    #[tokio::test]
+    async fn a_second_snapshot_has_everything_of_ours_looked_for_again() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let host = Host::start(&dir);
+        let snapshot = || MirrorEvent::Snapshot(Vec::new());
+        let once = follow(&host, vec![snapshot()]).await.returns;
+        let after_absence = StoreError::Unavailable { store: "etcd".into(), reason: "gone".into() };
+        let events = vec![snapshot(), MirrorEvent::Offline(after_absence), MirrorEvent::Online];
+        assert!(follow(&host, events).await.returns > once);
+        // The store was restored from a backup, faster than anybody noticed its absence.
+        assert!(follow(&host, vec![snapshot(), snapshot()]).await.returns > once);
+    }
+
+    #[tokio::test]
+    async fn an_object_under_the_key_of_another_is_left_out() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let host = Host::start(&dir);
+        let (right, mut wrong) = (remote("e1", "10.1.0.2/24"), remote("e2", "10.1.0.3/24"));
+        wrong.network = "red".parse().unwrap();
+        let key = |endpoint: &Endpoint| keys::endpoint(&blue(), &endpoint.id);
+        let entries = vec![entry(key(&right), &right), entry(key(&wrong), &wrong)];
+        follow(&host, vec![MirrorEvent::Snapshot(entries)]).await;
+        let view = host.registry().view();
+        assert_eq!(view.endpoints.keys().collect::<Vec<_>>(), [&blue()]);
+        assert_eq!(view.endpoints[&blue()].keys().collect::<Vec<_>>(), [&right.id]);
     }
 }

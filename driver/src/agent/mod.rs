@@ -23,7 +23,10 @@ mod publisher;
 mod reconciler;
 mod registry;
 mod surroundings;
+#[cfg(test)]
+mod tests;
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,6 +34,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use self::admin::AdminBackend;
@@ -81,6 +85,11 @@ pub enum StartError {
         /// The name.
         before: NodeName,
     },
+    /// A part of the agent has ended, which none should.
+    #[error(
+        "the agent's {0} has ended, and the rest is of no use without it: start it again; the log has the reason"
+    )]
+    Ended(&'static str),
     /// Netlink is not to be had.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -120,7 +129,7 @@ fn open_store(config: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
 /// Runs the agent until `stop` is ready. Networks and containers go on without it.
 ///
 /// # Errors
-/// The agent cannot start. What can be missing for a while (the store, Open vSwitch, Docker, the underlay's address)
+/// The agent cannot start, or a part of it has failed. What can be missing for a while (the store, Open vSwitch, Docker, the underlay's address)
 /// is not among the reasons: it is waited for, and `sluice status` tells of it.
 pub async fn run(
     config: AgentConfig,
@@ -183,6 +192,7 @@ pub async fn run(
         facts: facts_receiver.clone(),
         default_encapsulation: config.default_encapsulation,
         patience: config.program_deadline,
+        making_local: tokio::sync::Mutex::default(),
     });
 
     // dockerd gives up on a driver for good if it cannot ask for its capabilities, so this comes before all that waits.
@@ -219,16 +229,19 @@ pub async fn run(
     registry.set_own_node(node.borrow().clone());
     let (health, health_receiver) = watch::channel(StoreHealth::default());
     let (publishing, publish_problem) = watch::channel(None);
-    tokio::spawn(follower::run(registry.clone(), store.clone(), health));
-    tokio::spawn(
+    let mut parts = Parts::default();
+    parts.spawn("programmer", ended(programmer.follow()));
+    parts.spawn("follower", follower::run(registry.clone(), ipam.clone(), store.clone(), health));
+    parts.spawn(
+        "publisher",
         Publisher::new(registry.clone(), store.clone(), node_receiver, health_receiver.clone(), publishing)
             .run(),
     );
-    tokio::spawn(ipam.clone().run());
+    parts.spawn("address management", ipam.clone().run());
     let docker = config.docker_socket.as_ref().map(Docker::new);
     let reconciler = Reconciler::new(driver.clone(), docker, config.reconcile_interval, config.docker_sync);
     let docker_state = reconciler.state();
-    tokio::spawn(reconciler.run());
+    parts.spawn("reconciler", reconciler.run());
     let settings = StoreSettings {
         node: config.node.clone(),
         default_encapsulation: config.default_encapsulation,
@@ -288,12 +301,41 @@ pub async fn run(
             }
         }
     };
-    tokio::select! {
-        () = watching => {}
-        () = stop => {}
-    }
+    let outcome = tokio::select! {
+        () = watching => Ok(()),
+        () = stop => Ok(()),
+        part = parts.first_end() => Err(StartError::Ended(part)),
+    };
     info!("stopping; networks and containers go on");
     stopping.send_replace(true);
     let _ = tokio::join!(plugin, admin);
-    Ok(())
+    outcome
+}
+
+/// The tasks that last as long as the agent. A panic ends one of them without a word to anybody else.
+#[derive(Default)]
+struct Parts {
+    tasks: JoinSet<()>,
+    names: HashMap<tokio::task::Id, &'static str>,
+}
+
+impl Parts {
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.names.insert(self.tasks.spawn(task).id(), name);
+    }
+
+    /// Waits until one ends, and tells which.
+    async fn first_end(&mut self) -> &'static str {
+        let id = match self.tasks.join_next_with_id().await {
+            Some(Ok((id, ()))) => id,
+            Some(Err(error)) => error.id(),
+            None => std::future::pending().await,
+        };
+        self.names.get(&id).copied().unwrap_or("task")
+    }
+}
+
+/// Ready when the programmer's task is gone.
+async fn ended(mut state: watch::Receiver<programmer::State>) {
+    while state.changed().await.is_ok() {}
 }

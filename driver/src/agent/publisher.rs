@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
 use super::follower::StoreHealth;
-use super::registry::Registry;
+use super::registry::{NameTaken, Registry};
 use crate::model::{Endpoint, NetworkName, Node, Phase};
 use crate::store::networks::{NetworkError, restore};
 use crate::store::{Guard, Presence, Store, StoreError, TxnOutcome, Write, keys};
@@ -23,17 +23,6 @@ const ALIVE_TTL: Duration = Duration::from_secs(15);
 /// Writes of one transaction; etcd's default limit is 128 operations.
 const BATCH: usize = 100;
 const RETRY: Duration = Duration::from_secs(1);
-
-/// Another host has this node's name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the node name {name} is that of another living host (underlay {underlay}): start this agent with another --node, \
-     or, if that host is gone for good, wait until it has expired and run 'sluice node rm {name}'"
-)]
-pub(super) struct NameTaken {
-    name: String,
-    underlay: String,
-}
 
 #[derive(Debug, thiserror::Error)]
 enum PublishError {
@@ -91,7 +80,9 @@ impl Publisher {
                         }
                         is_new
                     });
-                    sleep(RETRY).await;
+                    // The other host has that long to show that it is alive, now that this one does not.
+                    let is_taken = matches!(error, PublishError::NameTaken(_));
+                    sleep(if is_taken { ALIVE_TTL } else { RETRY }).await;
                 }
             }
             let seen = self.health.borrow_and_update().returns;
@@ -105,7 +96,16 @@ impl Publisher {
     async fn publish(&mut self) -> Result<(), PublishError> {
         let node = self.node.borrow_and_update().clone();
         if self.published.is_none() {
-            self.published = Some(self.read(&node).await?);
+            let read = self.read(&node).await;
+            match &read {
+                Ok(_) => self.registry.set_name_taken(None),
+                Err(PublishError::NameTaken(taken)) => {
+                    self.registry.set_name_taken(Some(taken.clone()));
+                    self.presence = None;
+                }
+                Err(_) => {}
+            }
+            self.published = Some(read?);
         }
         let wanted = self.wanted(&node);
         let published = self.published.get_or_insert_default();
@@ -121,18 +121,30 @@ impl Publisher {
                 set.entry(network.clone()).or_default().push(Write::Put(key.clone(), value.clone()));
             }
         }
+        // A network that cannot be put back does not keep the others' endpoints away.
+        let mut failed = None;
         for (network, writes) in set {
             for batch in writes.chunks(BATCH) {
-                put(self.store.as_ref(), &self.registry, network.as_ref(), batch).await?;
-                debug!(writes = batch.len(), "published");
+                match put(self.store.as_ref(), &self.registry, network.as_ref(), batch).await {
+                    Ok(()) => {
+                        debug!(writes = batch.len(), "published");
+                        published.extend(batch.iter().filter_map(|write| match write {
+                            Write::Put(key, value) => Some((key.clone(), value.clone())),
+                            Write::Delete(_) => None,
+                        }));
+                    }
+                    Err(PublishError::Store(error) | PublishError::Network(NetworkError::Store(error))) => {
+                        return Err(error.into());
+                    }
+                    Err(error) => failed = Some(error),
+                }
             }
         }
-        *published = wanted.into_iter().map(|(key, (_, value))| (key, value)).collect();
         if self.presence.is_none() {
             let key = keys::alive(&node.name);
             self.presence = Some(self.store.clone().keep_present(key, b"{}".to_vec(), ALIVE_TTL));
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Reads what the store holds of ours, and makes sure of the name.
@@ -149,7 +161,7 @@ impl Publisher {
                         if self.store.get(&keys::alive(&node.name)).await?.is_some() {
                             let underlay =
                                 other.underlay.map_or("none".to_owned(), |address| address.to_string());
-                            return Err(NameTaken { name: node.name.to_string(), underlay }.into());
+                            return Err(NameTaken { name: node.name.clone(), underlay }.into());
                         }
                         info!(node = %node.name, "this host was installed anew; its name is taken over");
                     }

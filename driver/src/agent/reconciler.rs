@@ -68,9 +68,14 @@ impl Reconciler {
 
     /// Compares for as long as the process lives.
     pub(super) async fn run(self) {
-        let Some(docker) = self.docker.clone() else { return };
         loop {
-            let again = match self.compare(&docker).await {
+            let compared = match &self.docker {
+                Some(docker) => self.compare(docker).await,
+                None => Ok(()),
+            };
+            // Also without Docker: what nobody has asked for is stale by what this host knows.
+            self.collect().await;
+            let again = match compared {
                 Ok(()) => self.interval,
                 Err(error) => {
                     let text = error.to_string();
@@ -79,6 +84,14 @@ impl Reconciler {
                 }
             };
             sleep(again).await;
+        }
+    }
+
+    async fn collect(&self) {
+        let local = self.driver.registry.local_endpoints();
+        let live = local.iter().map(|local| local.endpoint.id.clone()).collect();
+        if let Err(error) = self.driver.ipam.collect(now(), LEASE_GRACE, &live).await {
+            warn!(%error, "stale leases could not be collected");
         }
     }
 
@@ -105,16 +118,6 @@ impl Reconciler {
         let mut problems = Vec::new();
         for finding in compare_with_docker(&ledger, &view, now()) {
             self.deal_with(finding, &networks, &mut problems).await;
-        }
-        let live = self
-            .driver
-            .registry
-            .local_endpoints()
-            .into_iter()
-            .map(|local| local.endpoint.id.clone())
-            .collect();
-        if let Err(error) = self.driver.ipam.collect(now(), LEASE_GRACE, &live).await {
-            warn!(%error, "stale leases could not be collected");
         }
         if self.sync {
             self.create_missing(docker, &networks, &mut problems).await;
@@ -150,6 +153,8 @@ impl Reconciler {
                 info!(network = %id, name = network.name, "Docker has a network that the ledger does not; it is adopted");
                 self.driver.make_network(adoption(network)).await
             }
+            // Made after the ledger was read.
+            Finding::UnknownEndpoint(_, id) if self.driver.registry.local_endpoint(id).is_some() => Ok(()),
             Finding::UnknownEndpoint(network, id) => {
                 let name = networks.get(network).map_or("?", |network| network.name.as_str());
                 problems.push((
@@ -234,5 +239,50 @@ fn adoption(network: &DockerNetwork) -> CreateNetwork {
         enable_ipv6: network.enable_ipv6,
         ipv4,
         ipv6,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Host, creation, endpoint};
+    use super::*;
+
+    #[tokio::test]
+    async fn an_endpoint_made_after_the_ledger_was_read_is_not_unknown() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let host = Host::start(&dir);
+        host.driver.make_network(creation("aa", None, "10.1.0.0/24", false)).await.unwrap();
+        host.driver.make_endpoint(endpoint("e1", "aa", "10.1.0.2/24", None)).await.unwrap();
+        let reconciler = Reconciler::new(host.driver.clone(), None, Duration::from_secs(1), false);
+        let unknown = async |id: &str| {
+            let mut problems = Vec::new();
+            let finding = Finding::UnknownEndpoint("aa".parse().unwrap(), id.parse().unwrap());
+            reconciler.deal_with(finding, &BTreeMap::new(), &mut problems).await;
+            problems.len()
+        };
+        assert_eq!(unknown("e1").await, 0);
+        assert_eq!(unknown("e2").await, 1);
+    }
+
+    /// What a lost ledger leaves: Docker's word alone makes the same network again.
+    #[tokio::test]
+    async fn an_adopted_network_is_as_it_was_created() {
+        let listed = DockerNetwork {
+            ipam: Ipam {
+                driver: DRIVER.to_owned(),
+                options: BTreeMap::new(),
+                pools: vec![IpamPool::new("10.1.0.0/24".parse().unwrap(), Some("10.1.0.1".parse().unwrap()))],
+            },
+            id: "aa".parse().unwrap(),
+            options: BTreeMap::from([("network".to_owned(), "blue".to_owned())]),
+            ..serde_json::from_str(r#"{"Id":"aa","Name":"x","Driver":"sluice"}"#).unwrap()
+        };
+        let dir = tempfile::TempDir::new().unwrap();
+        let host = Host::start(&dir);
+        let mut created = creation("aa", Some("blue"), "10.1.0.0/24", true);
+        created.ipv4[0].gateway = Some("10.1.0.1/24".parse().unwrap());
+        assert_eq!(adoption(&listed), created);
+        host.driver.make_network(adoption(&listed)).await.unwrap();
+        assert!(host.driver.registry.docker_network(&listed.id).unwrap().own_ipam);
     }
 }

@@ -1,9 +1,11 @@
 //! What the agent knows: what this host owes Docker, and what the cluster's store said last.
 //!
-//! One place holds it, behind a lock that is never held across an await. A change goes to the ledger first where it
-//! must survive, then into memory, and in the same moment to the programmer; the order of changes that the programmer
-//! sees is therefore the order in which they happened here.
+//! One place holds it, behind a lock that is never held across an await. What is new goes to the ledger first where it
+//! must survive, then into memory; what changes or goes is queued for the ledger under the lock. So the ledger's last
+//! word of an object is memory's, and the order of changes that the programmer sees is the order in which they
+//! happened here.
 
+use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -58,16 +60,6 @@ pub(super) struct LocalEndpoint {
     pub since: u64,
 }
 
-/// How far the endpoints of a network are followed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Followed {
-    /// The store has not been heard yet.
-    #[default]
-    Waiting,
-    /// They are known, and the programmer has them with this revision.
-    Known(PlanRevision),
-}
-
 #[derive(Default)]
 struct Inner {
     docker_networks: BTreeMap<DockerNetworkId, DockerNetwork>,
@@ -75,8 +67,23 @@ struct Inner {
     /// The revision of the plan that has a local endpoint as it was last set.
     revisions: BTreeMap<EndpointId, PlanRevision>,
     view: View,
-    followed: BTreeMap<NetworkName, Followed>,
+    /// Endpoints that are being made or removed; one that is being made has its addresses already.
+    turns: BTreeMap<EndpointId, Option<Arc<Endpoint>>>,
+    followed: BTreeMap<NetworkName, PlanRevision>,
     alive: BTreeSet<NodeName>,
+    /// Another living host has this node's name.
+    name_taken: Option<NameTaken>,
+}
+
+/// Another host has this node's name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the node name {name} is that of another living host (underlay {underlay}): start this agent with another --node, \
+     or, if that host is gone for good, wait until it has expired and run 'sluice node rm {name}'"
+)]
+pub(super) struct NameTaken {
+    pub(super) name: NodeName,
+    pub(super) underlay: String,
 }
 
 /// What the agent knows. Clones share it.
@@ -92,6 +99,22 @@ pub(super) struct Registry {
     pub(super) changed: Arc<Notify>,
     /// Woken when a network becomes known.
     followed: Arc<Notify>,
+    /// Woken when a creation or removal of an endpoint has ended.
+    turned: Arc<Notify>,
+}
+
+/// The right to make or remove an endpoint, while it lives. A repeated call waits, and a removal waits for the
+/// creation that it overtook.
+pub(super) struct Turn {
+    registry: Registry,
+    id: EndpointId,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.registry.lock().turns.remove(&self.id);
+        self.registry.turned.notify_waiters();
+    }
 }
 
 /// What a ledger holds when the agent starts.
@@ -119,14 +142,23 @@ impl Restored {
     /// It cannot be read; the cache alone may be unreadable.
     pub(super) fn load(ledger: &Ledger) -> Result<Restored, StoreError> {
         let cache = ledger.load(Table::Cache)?;
-        let values =
-            |entries: Vec<(String, LocalEndpoint)>| entries.into_iter().map(|(_, value)| value).collect();
+        let local: Vec<LocalEndpoint> =
+            ledger.load_json(Table::Endpoints)?.into_iter().map(|(_, value)| value).collect();
+        let followed: BTreeSet<&NetworkName> = local.iter().map(|local| &local.endpoint.network).collect();
+        // What is not followed is never put right, and would keep its addresses from being used here.
+        let (remote, stale): (Vec<Endpoint>, Vec<Endpoint>) = cached::<Endpoint>(&cache, keys::ENDPOINTS)
+            .into_iter()
+            .partition(|endpoint| followed.contains(&endpoint.network));
+        let key = |endpoint: &Endpoint| keys::endpoint(&endpoint.network, &endpoint.id);
+        ledger.write_behind(
+            stale.iter().map(|endpoint| LedgerWrite::delete(Table::Cache, key(endpoint))).collect(),
+        );
         Ok(Restored {
             docker_networks: ledger.load_json(Table::Networks)?.into_iter().map(|(_, value)| value).collect(),
-            local: values(ledger.load_json(Table::Endpoints)?),
+            local,
             networks: cached(&cache, keys::NETWORKS),
             nodes: cached(&cache, keys::NODES),
-            remote: cached(&cache, keys::ENDPOINTS),
+            remote,
         })
     }
 
@@ -198,6 +230,7 @@ impl Registry {
             present: Arc::new(present),
             changed: Arc::new(Notify::new()),
             followed: Arc::new(Notify::new()),
+            turned: Arc::new(Notify::new()),
         };
         registry.update_present(&mut registry.lock());
         registry
@@ -231,7 +264,6 @@ impl Registry {
             .map(|local| local.endpoint.network.clone())
             .filter(is_cluster)
             .collect();
-        inner.followed.retain(|name, _| present.contains(name));
         self.present.send_if_modified(|before| {
             let differs = *before != present;
             if differs {
@@ -275,17 +307,41 @@ impl Registry {
         Ok(())
     }
 
-    /// Forgets a network of Docker's, and with it a network that only this host had.
-    pub(super) async fn remove_docker_network(&self, id: &DockerNetworkId) -> Result<(), StoreError> {
-        self.ledger.commit(vec![LedgerWrite::delete(Table::Networks, id.as_str())]).await?;
-        let mut inner = self.lock();
-        if let Some(docker) = inner.docker_networks.remove(id)
-            && docker.local.is_some()
-            && inner.view.networks.remove(&docker.network).is_some()
-        {
-            self.programmer.apply(vec![Change::RemoveNetwork(docker.network)]);
+    /// Forgets a network of Docker's with its endpoints, which are told, and a network that only this host had.
+    pub(super) async fn remove_docker_network(
+        &self,
+        id: &DockerNetworkId,
+    ) -> Result<Vec<LocalEndpoint>, StoreError> {
+        let (docker, network, endpoints, recorded) = {
+            let mut inner = self.lock();
+            let Some(docker) = inner.docker_networks.remove(id) else { return Ok(Vec::new()) };
+            let of_network = inner.local.values().filter(|local| local.docker_network == *id);
+            let endpoints: Vec<LocalEndpoint> = of_network.cloned().collect();
+            let mut writes = vec![LedgerWrite::delete(Table::Networks, id.as_str())];
+            for local in &endpoints {
+                writes.push(LedgerWrite::delete(Table::Endpoints, local.endpoint.id.as_str()));
+                self.take_out(&mut inner, &local.endpoint);
+            }
+            let network =
+                docker.local.is_some().then(|| inner.view.networks.remove(&docker.network)).flatten();
+            if network.is_some() {
+                self.programmer.apply(vec![Change::RemoveNetwork(docker.network.clone())]);
+            }
+            (docker, network, endpoints, self.ledger.commit(writes))
+        };
+        if let Err(error) = recorded.await {
+            // Still owed, as after a restart: the reconciler tries again.
+            let mut inner = self.lock();
+            inner.docker_networks.insert(docker.id.clone(), docker);
+            if let Some(network) = network {
+                self.set_network(&mut inner, network);
+            }
+            for local in endpoints {
+                self.put_in(&mut inner, local);
+            }
+            return Err(error);
         }
-        Ok(())
+        Ok(endpoints)
     }
 
     pub(super) fn local_endpoint(&self, id: &EndpointId) -> Option<LocalEndpoint> {
@@ -296,10 +352,30 @@ impl Registry {
         self.lock().local.values().cloned().collect()
     }
 
-    /// Who has an address or MAC address of the network, other than this endpoint.
-    pub(super) fn taken(&self, wanted: &Endpoint) -> Result<(), Taken> {
-        let inner = self.lock();
-        let others = inner.view.endpoints.get(&wanted.network).into_iter().flat_map(BTreeMap::values);
+    /// Waits until nobody else makes or removes this endpoint.
+    pub(super) async fn turn(&self, id: &EndpointId) -> Turn {
+        loop {
+            let woken = self.turned.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
+            if let MapEntry::Vacant(free) = self.lock().turns.entry(id.clone()) {
+                free.insert(None);
+                return Turn { registry: self.clone(), id: id.clone() };
+            }
+            woken.await;
+        }
+    }
+
+    /// Gives the endpoint of a turn its addresses and its MAC address, for as long as the turn lives; then the
+    /// endpoint has to be there.
+    ///
+    /// # Errors
+    /// Another endpoint of the network has one of them, which is named.
+    pub(super) fn reserve(&self, turn: &Turn, wanted: &Arc<Endpoint>) -> Result<(), Taken> {
+        let mut inner = self.lock();
+        let known = inner.view.endpoints.get(&wanted.network).into_iter().flat_map(BTreeMap::values);
+        let in_making = inner.turns.values().flatten().filter(|other| other.network == wanted.network);
+        let others = known.chain(in_making);
         for other in others.filter(|other| other.id != wanted.id && other.phase != Phase::Left) {
             let taken = |what: String, hint| Taken {
                 what,
@@ -318,38 +394,55 @@ impl Registry {
                 return Err(taken(format!("MAC address {}", wanted.mac), " with --mac-address"));
             }
         }
+        inner.turns.insert(turn.id.clone(), Some(wanted.clone()));
         Ok(())
     }
 
-    /// Persists an endpoint and makes it known.
-    pub(super) async fn add_endpoint(&self, local: LocalEndpoint) -> Result<(), StoreError> {
-        let id = local.endpoint.id.clone();
-        self.ledger.commit(vec![LedgerWrite::put_json(Table::Endpoints, id.as_str(), &local)]).await?;
-        self.insert_endpoint(local);
-        Ok(())
+    /// Persists an endpoint and makes it known; false if its network went meanwhile.
+    pub(super) async fn add_endpoint(&self, _turn: &Turn, local: LocalEndpoint) -> Result<bool, StoreError> {
+        let id = local.endpoint.id.as_str();
+        self.ledger.commit(vec![LedgerWrite::put_json(Table::Endpoints, id, &local)]).await?;
+        let mut inner = self.lock();
+        if !inner.docker_networks.contains_key(&local.docker_network) {
+            let id = local.endpoint.id.as_str();
+            self.ledger.write_behind(vec![LedgerWrite::delete(Table::Endpoints, id)]);
+            return Ok(false);
+        }
+        self.put_in(&mut inner, local);
+        Ok(true)
     }
 
     /// Sets an endpoint's phase. A loss of this by a power failure does no harm: its link is lost as well.
     pub(super) fn set_phase(&self, id: &EndpointId, phase: Phase) {
-        let Some(mut local) = self.local_endpoint(id).filter(|local| local.endpoint.phase != phase) else {
-            return;
-        };
+        let mut inner = self.lock();
+        let known = inner.local.get(id).filter(|local| local.endpoint.phase != phase);
+        let Some(mut local) = known.cloned() else { return };
         Arc::make_mut(&mut local.endpoint).phase = phase;
         local.since = now();
+        // Under the lock: behind the removal of the endpoint, this would bring it back at the next start.
         self.ledger.write_behind(vec![LedgerWrite::put_json(Table::Endpoints, id.as_str(), &local)]);
-        self.insert_endpoint(local);
+        self.put_in(&mut inner, local);
     }
 
-    fn insert_endpoint(&self, local: LocalEndpoint) {
-        let mut inner = self.lock();
+    fn put_in(&self, inner: &mut Inner, local: LocalEndpoint) {
         let endpoint = local.endpoint.clone();
         inner.local.insert(endpoint.id.clone(), local);
         let of_network = inner.view.endpoints.entry(endpoint.network.clone()).or_default();
         of_network.insert(endpoint.id.clone(), endpoint.clone());
-        self.update_present(&mut inner);
+        self.update_present(inner);
         let id = endpoint.id.clone();
         let revision = self.programmer.apply(vec![Change::SetEndpoint(endpoint)]);
         inner.revisions.insert(id, revision);
+        self.changed.notify_one();
+    }
+
+    fn take_out(&self, inner: &mut Inner, endpoint: &Endpoint) {
+        inner.revisions.remove(&endpoint.id);
+        inner.local.remove(&endpoint.id);
+        remove_from(&mut inner.view, &endpoint.network, &endpoint.id);
+        self.update_present(inner);
+        let change = Change::RemoveEndpoint(endpoint.network.clone(), endpoint.id.clone());
+        self.programmer.apply(vec![change]);
         self.changed.notify_one();
     }
 
@@ -359,19 +452,22 @@ impl Registry {
     }
 
     /// Forgets an endpoint; `None` if there is none.
-    pub(super) async fn remove_endpoint(&self, id: &EndpointId) -> Result<Option<LocalEndpoint>, StoreError> {
-        if self.local_endpoint(id).is_none() {
-            return Ok(None);
+    pub(super) async fn remove_endpoint(
+        &self,
+        _turn: &Turn,
+        id: &EndpointId,
+    ) -> Result<Option<LocalEndpoint>, StoreError> {
+        let (local, recorded) = {
+            let mut inner = self.lock();
+            let Some(local) = inner.local.get(id).cloned() else { return Ok(None) };
+            self.take_out(&mut inner, &local.endpoint);
+            (local, self.ledger.commit(vec![LedgerWrite::delete(Table::Endpoints, id.as_str())]))
+        };
+        if let Err(error) = recorded.await {
+            // Still owed, as after a restart: the reconciler tries again.
+            self.put_in(&mut self.lock(), local);
+            return Err(error);
         }
-        self.ledger.commit(vec![LedgerWrite::delete(Table::Endpoints, id.as_str())]).await?;
-        let mut inner = self.lock();
-        inner.revisions.remove(id);
-        let Some(local) = inner.local.remove(id) else { return Ok(None) };
-        let network = &local.endpoint.network;
-        remove_from(&mut inner.view, network, id);
-        self.update_present(&mut inner);
-        self.programmer.apply(vec![Change::RemoveEndpoint(network.clone(), id.clone())]);
-        self.changed.notify_one();
         Ok(Some(local))
     }
 
@@ -415,8 +511,13 @@ impl Registry {
         }
     }
 
-    /// Takes over the cluster's networks. A network that has endpoints here stays, whatever the store has lost.
-    pub(super) fn follow_networks(&self, networks: Vec<Arc<Network>>, gone: Gone<NetworkName>) {
+    /// Takes over the cluster's networks, and tells those that have gone. A network that has endpoints here stays,
+    /// whatever the store has lost.
+    pub(super) fn follow_networks(
+        &self,
+        networks: Vec<Arc<Network>>,
+        gone: Gone<NetworkName>,
+    ) -> Vec<NetworkName> {
         let mut inner = self.lock();
         let mut cache = Vec::new();
         let names: BTreeSet<NetworkName> = networks.iter().map(|network| network.name.clone()).collect();
@@ -439,6 +540,7 @@ impl Registry {
                 inner.view.networks.values().filter(is_gone).map(|network| network.name.clone()).collect()
             }
         };
+        let mut forgotten = Vec::new();
         for name in gone {
             if inner.local.values().any(|local| local.endpoint.network == name) {
                 tracing::warn!(network = %name, "the store has lost a network that has endpoints here; it is kept");
@@ -446,19 +548,27 @@ impl Registry {
             }
             if inner.view.networks.remove(&name).is_some() {
                 cache.push(LedgerWrite::delete(Table::Cache, keys::network(&name)));
-                self.programmer.apply(vec![Change::RemoveNetwork(name)]);
+                self.programmer.apply(vec![Change::RemoveNetwork(name.clone())]);
+                forgotten.push(name);
             }
         }
         self.ledger.write_behind(cache);
         self.update_present(&mut inner);
+        forgotten
     }
 
-    /// Takes over the cluster's nodes.
-    pub(super) fn follow_nodes(&self, nodes: Vec<Arc<Node>>, gone: Gone<NodeName>) {
+    /// Takes over the cluster's other nodes; what this one is it knows better. True if its name is gone from the
+    /// store, or another host has it.
+    pub(super) fn follow_nodes(&self, nodes: Vec<Arc<Node>>, gone: Gone<NodeName>) -> bool {
         let mut inner = self.lock();
         let (mut cache, mut changes) = (Vec::new(), Vec::new());
         let names: BTreeSet<NodeName> = nodes.iter().map(|node| node.name.clone()).collect();
-        for node in nodes {
+        let own = inner.view.nodes.get(&self.node).map(|own| own.installation.clone());
+        let is_others = |node: &Arc<Node>| {
+            node.name == self.node && own.as_ref().is_some_and(|own| *own != node.installation)
+        };
+        let mut lost = nodes.iter().any(is_others);
+        for node in nodes.into_iter().filter(|node| node.name != self.node) {
             if inner.view.nodes.get(&node.name) != Some(&node) {
                 cache.push(LedgerWrite::put_json(Table::Cache, keys::node(&node.name), node.as_ref()));
                 inner.view.nodes.insert(node.name.clone(), node.clone());
@@ -466,7 +576,10 @@ impl Registry {
             }
         }
         let gone = match gone {
-            Gone::These(names) => names,
+            Gone::These(names) => {
+                lost |= names.contains(&self.node);
+                names
+            }
             Gone::AllOthers => {
                 inner.view.nodes.keys().filter(|name| !names.contains(*name)).cloned().collect()
             }
@@ -479,6 +592,7 @@ impl Registry {
         }
         self.apply(changes);
         self.ledger.write_behind(cache);
+        lost
     }
 
     /// Makes this node known to its own plan.
@@ -487,6 +601,19 @@ impl Registry {
         let mut inner = self.lock();
         inner.view.nodes.insert(node.name.clone(), node.clone());
         self.programmer.apply(vec![Change::SetNode(node)]);
+    }
+
+    /// Notes whether another living host has this node's name.
+    pub(super) fn set_name_taken(&self, taken: Option<NameTaken>) {
+        self.lock().name_taken = taken;
+    }
+
+    /// Checks that this node's address blocks are its own.
+    ///
+    /// # Errors
+    /// Another living host has its name, and gives out the same addresses.
+    pub(super) fn check_name(&self) -> Result<(), NameTaken> {
+        self.lock().name_taken.clone().map_or(Ok(()), Err)
     }
 
     pub(super) fn follow_alive(&self, alive: Vec<NodeName>, gone: Gone<NodeName>) {
@@ -500,15 +627,17 @@ impl Registry {
         }
     }
 
-    /// Takes over the endpoints that other nodes have in a network.
+    /// Takes over the endpoints that other nodes have in a network. True if somebody has removed one of this node's.
     pub(super) fn follow_endpoints(
         &self,
         network: &NetworkName,
         endpoints: Vec<Arc<Endpoint>>,
         gone: Gone<EndpointId>,
-    ) {
+    ) -> bool {
         let mut inner = self.lock();
         let (mut cache, mut changes) = (Vec::new(), Vec::new());
+        let is_published = |id| inner.local.get(id).is_some_and(|local| local.endpoint.phase != Phase::Left);
+        let lost = matches!(&gone, Gone::These(ids) if ids.iter().any(is_published));
         let of_network = inner.view.endpoints.entry(network.clone()).or_default();
         let listed: BTreeSet<EndpointId> = endpoints.iter().map(|endpoint| endpoint.id.clone()).collect();
         // What this node has it knows better than the store.
@@ -536,6 +665,7 @@ impl Registry {
         }
         self.apply(changes);
         self.ledger.write_behind(cache);
+        lost
     }
 
     fn apply(&self, changes: Vec<Change>) {
@@ -548,15 +678,15 @@ impl Registry {
     pub(super) fn network_followed(&self, network: &NetworkName) {
         let revision = self.programmer.apply(Vec::new());
         let mut inner = self.lock();
-        inner.followed.insert(network.clone(), Followed::Known(revision));
+        inner.followed.insert(network.clone(), revision);
         drop(inner);
         self.followed.notify_waiters();
     }
 
     /// Other nodes' endpoints of a network that is not followed any more.
     pub(super) fn unfollow(&self, network: &NetworkName) {
-        self.follow_endpoints(network, Vec::new(), Gone::AllOthers);
         self.lock().followed.remove(network);
+        self.follow_endpoints(network, Vec::new(), Gone::AllOthers);
     }
 
     /// Waits until a network's endpoints on other nodes are known, and tells the revision that has them. Local
@@ -569,7 +699,7 @@ impl Registry {
             let woken = self.followed.notified();
             tokio::pin!(woken);
             woken.as_mut().enable();
-            if let Some(Followed::Known(revision)) = self.lock().followed.get(&network.name) {
+            if let Some(revision) = self.lock().followed.get(&network.name) {
                 return *revision;
             }
             woken.await;

@@ -78,6 +78,7 @@ impl Routes {
 impl HostRoutes for Routes {
     async fn in_use(&self) -> io::Result<Vec<HostRoute>> {
         let routes = self.links.routes().await.map_err(io::Error::other)?;
-        Ok(routes.into_iter().map(|prefix| HostRoute { prefix, via: "a route".to_owned() }).collect())
+        let via = "a route that 'ip route show table all' lists";
+        Ok(routes.into_iter().map(|prefix| HostRoute { prefix, via: via.to_owned() }).collect())
     }
 }

@@ -37,7 +37,10 @@ impl fmt::Display for Origin {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration file {} ({origin}): {source}", path.display())]
+    #[error(
+        "cannot read the configuration file {} ({origin}): {source}; correct the path, or let the agent's user read it",
+        path.display()
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,

@@ -16,7 +16,7 @@ pub use endpoint::{Endpoint, Phase, mac_for};
 pub use ids::{
     DockerNetworkId, EndpointId, IdError, LinkName, NetworkId, NetworkName, NodeName, VlanId, Vni,
 };
-pub use network::{Disagreement, Network, NetworkSpec, Origin, SpecError};
+pub use network::{Disagreement, LOCAL_PREFIX, Network, NetworkSpec, Origin, SpecError};
 pub use node::{Dataplane, Node};
 pub use options::{External, NetworkOptions, OptionError};
 pub use subnet::{Subnet, SubnetError};

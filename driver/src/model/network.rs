@@ -1,6 +1,7 @@
 //! A network: created once for the whole cluster, or one host's own.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,9 @@ pub struct NetworkSpec {
     pub docker_sync: bool,
 }
 
+/// How the names of networks that only one host has begin; the cluster's do not.
+pub const LOCAL_PREFIX: &str = "local-";
+
 /// A network that cannot be made as asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
@@ -97,9 +101,9 @@ pub enum SpecError {
 /// A second creation that differs from the first.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "network {network} already exists with {field} {there} (created on {origin}), but {field} {here} was asked for: \
-     leave {field} out, give {there}, choose another network name, or remove the old network everywhere and then with \
-     'sluice network rm {network}'"
+    "network {network} already exists {} (created on {origin}), but {field} {here} was asked for: leave {field} out{}, \
+     choose another network name, or remove the old network everywhere and then with 'sluice network rm {network}'",
+    has(.field, .there.as_deref()), give(.there.as_deref())
 )]
 pub struct Disagreement {
     /// The network.
@@ -108,10 +112,18 @@ pub struct Disagreement {
     pub field: &'static str,
     /// What was asked for now.
     pub here: String,
-    /// What the network has.
-    pub there: String,
+    /// What the network has, if anything.
+    pub there: Option<String>,
     /// Where that came from.
     pub origin: Origin,
+}
+
+fn has(field: &str, there: Option<&str>) -> String {
+    there.map_or_else(|| format!("without {field}"), |there| format!("with {field} {there}"))
+}
+
+fn give(there: Option<&str>) -> String {
+    there.map(|there| format!(", give {there}")).unwrap_or_default()
 }
 
 impl NetworkSpec {
@@ -192,11 +204,13 @@ impl Network {
         for asked in &spec.subnets {
             let Some(subnet) = self.subnets.iter().find(|subnet| subnet.prefix == asked.prefix) else {
                 let prefixes: Vec<_> = self.subnets.iter().map(|subnet| subnet.prefix.to_string()).collect();
-                return Err(self.disagreement("subnet", asked.prefix.to_string(), prefixes.join(", ")));
+                let there = Some(prefixes.join(", ")).filter(|there| !there.is_empty());
+                return Err(self.disagreement("subnet", asked.prefix.to_string(), there));
             };
             self.compare("gateway", asked.gateway, subnet.gateway)?;
             for (name, address) in &asked.reserved {
-                self.compare("aux-address", Some(address), subnet.reserved.get(name))?;
+                let named = |address: &IpAddr| format!("{name}={address}");
+                self.compare("aux-address", Some(named(address)), subnet.reserved.get(name).map(named))?;
             }
         }
         Ok(())
@@ -211,20 +225,18 @@ impl Network {
         match (here, there) {
             (None, _) => Ok(()),
             (Some(here), Some(there)) if here == there => Ok(()),
-            (Some(here), there) => Err(self.disagreement(
-                field,
-                here.to_string(),
-                there.map_or_else(|| "none".to_owned(), |there| there.to_string()),
-            )),
+            (Some(here), there) => {
+                Err(self.disagreement(field, here.to_string(), there.map(|there| there.to_string())))
+            }
         }
     }
 
-    fn disagreement(&self, field: &'static str, here: String, there: String) -> Box<Disagreement> {
+    fn disagreement(&self, field: &'static str, here: String, there: Option<String>) -> Box<Disagreement> {
         Box::new(Disagreement { network: self.name.clone(), field, here, there, origin: self.origin.clone() })
     }
 
     /// The subnet that has this address.
-    pub fn subnet_of(&self, address: std::net::IpAddr) -> Option<&Subnet> {
+    pub fn subnet_of(&self, address: IpAddr) -> Option<&Subnet> {
         self.subnets.iter().find(|subnet| subnet.prefix.contains(&address))
     }
 }
@@ -297,19 +309,19 @@ mod tests {
         blue.agrees_with(&spec).unwrap();
         blue.agrees_with(&NetworkSpec::default()).unwrap();
         for (other, field, here, there) in [
-            (NetworkSpec { mtu: Some(1300), ..spec.clone() }, "mtu", "1300", "1400"),
-            (NetworkSpec { vlan: Some("7".parse().unwrap()), ..spec.clone() }, "vlan", "7", "none"),
+            (NetworkSpec { mtu: Some(1300), ..spec.clone() }, "mtu", "1300", Some("1400")),
+            (NetworkSpec { vlan: Some("7".parse().unwrap()), ..spec.clone() }, "vlan", "7", None),
             (
                 NetworkSpec { encapsulation: Some(Encapsulation::Gre), ..spec.clone() },
                 "encap",
                 "gre",
-                "vxlan",
+                Some("vxlan"),
             ),
             (
                 NetworkSpec { subnets: vec![Subnet::parse("10.6.0.0/16").unwrap()], ..spec.clone() },
                 "subnet",
                 "10.6.0.0/16",
-                "10.5.0.0/16",
+                Some("10.5.0.0/16"),
             ),
             (
                 NetworkSpec {
@@ -323,12 +335,14 @@ mod tests {
                 },
                 "gateway",
                 "10.5.0.9",
-                "10.5.0.1",
+                Some("10.5.0.1"),
             ),
         ] {
             let error = blue.agrees_with(&other).unwrap_err();
-            assert_eq!((error.field, error.here.as_str(), error.there.as_str()), (field, here, there));
-            assert!(error.to_string().contains("created on node h1"), "{error}");
+            assert_eq!((error.field, error.here.as_str(), error.there.as_deref()), (field, here, there));
+            let text = error.to_string();
+            assert!(text.contains("created on node h1") && text.contains(&has(field, there)), "{text}");
+            assert_eq!(text.contains(", give "), there.is_some(), "{text}");
         }
     }
 

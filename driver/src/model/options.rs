@@ -145,6 +145,13 @@ impl NetworkOptions {
                 "a VNI goes with encap=vxlan, geneve or gre; drop one of them",
             );
         }
+        if let (None, Some(vlan), Some(vni)) = (self.encapsulation, self.vlan, self.vni) {
+            return conflict(
+                format!("vlan={vlan}"),
+                format!("vni={vni}"),
+                "one is for encap=vlan, the other for tunnels; drop one of them",
+            );
+        }
         Ok(())
     }
 }
@@ -216,6 +223,7 @@ mod tests {
             (vec![("network", "a/b")], vec!["network=a/b", "letters"]),
             (vec![("encap", "vxlan"), ("vlan", "5")], vec!["encap=vxlan", "vlan=5", "drop"]),
             (vec![("encap", "vlan"), ("vni", "5")], vec!["encap=vlan", "vni=5", "drop"]),
+            (vec![("vlan", "5"), ("vni", "6")], vec!["vlan=5", "vni=6", "drop"]),
             (vec![("com.docker.network.driver.mtu", "1400"), ("mtu", "1500")], vec!["1400", "mtu=1500"]),
         ] {
             let error = parse(&given).unwrap_err().to_string();

@@ -38,11 +38,19 @@ pub enum SubnetError {
         /// The same without its host bits.
         meant: IpNet,
     },
-    /// Multicast, loopback, link-local or unspecified.
+    /// It has addresses that no endpoint can have.
     #[error(
-        "subnet {0} cannot be used for endpoints: it is {1}; choose a unicast prefix such as 10.5.0.0/16"
+        "subnet {prefix} cannot be used for endpoints: it overlaps {special}, which is {kind}; choose a unicast prefix \
+         such as 10.5.0.0/16"
     )]
-    NotUnicast(IpNet, &'static str),
+    NotUnicast {
+        /// The subnet.
+        prefix: IpNet,
+        /// The part of the address space that it overlaps.
+        special: IpNet,
+        /// What that is for.
+        kind: &'static str,
+    },
     /// An address of the subnet lies outside it.
     #[error("{what} {address} is not in subnet {prefix}: choose one inside")]
     Outside {
@@ -53,7 +61,32 @@ pub enum SubnetError {
         /// The subnet.
         prefix: IpNet,
     },
+    /// The gateway or a reserved address is something else already.
+    #[error("{what} {address} is {reservation} in subnet {prefix}: choose another")]
+    Reserved {
+        /// What the address is for.
+        what: String,
+        /// The address.
+        address: IpAddr,
+        /// What it is already.
+        reservation: String,
+        /// The subnet.
+        prefix: IpNet,
+    },
 }
+
+/// What no endpoint can have addresses of: RFC 6890 §2.2, RFC 5771 and RFC 4291 §2.4.
+const SPECIAL: [(&str, &str); 9] = [
+    ("0.0.0.0/8", "\"this network\""),
+    ("127.0.0.0/8", "loopback"),
+    ("169.254.0.0/16", "link-local"),
+    ("224.0.0.0/4", "multicast"),
+    ("240.0.0.0/4", "reserved"),
+    ("::/128", "the unspecified address"),
+    ("::1/128", "loopback"),
+    ("fe80::/10", "link-local"),
+    ("ff00::/8", "multicast"),
+];
 
 impl Subnet {
     /// A subnet with its prefix checked, no gateway and nothing reserved.
@@ -65,26 +98,15 @@ impl Subnet {
         if meant != prefix {
             return Err(SubnetError::HostBits { given: prefix, meant });
         }
-        let network = prefix.network();
-        let unusable = if network.is_multicast() {
-            Some("multicast")
-        } else if network.is_loopback() {
-            Some("loopback")
-        } else if matches!(network, IpAddr::V4(v4) if v4.is_link_local())
-            || matches!(network, IpAddr::V6(v6) if v6.is_unicast_link_local())
-        {
-            Some("link-local")
-        } else if network.is_unspecified() {
-            Some("the default route")
-        } else {
-            None
-        };
-        match unusable {
-            Some(why) => Err(SubnetError::NotUnicast(prefix, why)),
-            None => {
-                Ok(Subnet { prefix, gateway: None, reserved: BTreeMap::new(), unknown: UnknownFields::new() })
+        let subnet =
+            Subnet { prefix, gateway: None, reserved: BTreeMap::new(), unknown: UnknownFields::new() };
+        for (special, kind) in SPECIAL {
+            let special = special.parse().expect("the table holds prefixes");
+            if subnet.overlaps(&special) {
+                return Err(SubnetError::NotUnicast { prefix, special, kind });
             }
         }
+        Ok(subnet)
     }
 
     /// A subnet from text.
@@ -98,9 +120,11 @@ impl Subnet {
     /// The same subnet with a gateway.
     ///
     /// # Errors
-    /// The gateway lies outside the prefix.
+    /// The gateway lies outside the prefix, or is an address that no host can have.
     pub fn with_gateway(mut self, gateway: IpAddr) -> Result<Subnet, SubnetError> {
-        self.check_inside("gateway", gateway)?;
+        // A gateway that there is gives way to the new one.
+        self.gateway = None;
+        self.check_free("gateway", gateway)?;
         self.gateway = Some(gateway);
         Ok(self)
     }
@@ -108,18 +132,22 @@ impl Subnet {
     /// The same subnet with a reserved address.
     ///
     /// # Errors
-    /// The address lies outside the prefix.
+    /// The address lies outside the prefix, or is something else already.
     pub fn with_reserved(mut self, name: &str, address: IpAddr) -> Result<Subnet, SubnetError> {
-        self.check_inside(&format!("auxiliary address {name}"), address)?;
+        self.reserved.remove(name);
+        self.check_free(&format!("auxiliary address {name}"), address)?;
         self.reserved.insert(name.to_owned(), address);
         Ok(self)
     }
 
-    fn check_inside(&self, what: &str, address: IpAddr) -> Result<(), SubnetError> {
-        if self.prefix.contains(&address) {
-            Ok(())
-        } else {
-            Err(SubnetError::Outside { what: what.to_owned(), address, prefix: self.prefix })
+    fn check_free(&self, what: &str, address: IpAddr) -> Result<(), SubnetError> {
+        let (what, prefix) = (what.to_owned(), self.prefix);
+        if !prefix.contains(&address) {
+            return Err(SubnetError::Outside { what, address, prefix });
+        }
+        match self.reservation(address) {
+            Some(reservation) => Err(SubnetError::Reserved { what, address, reservation, prefix }),
+            None => Ok(()),
         }
     }
 
@@ -165,13 +193,42 @@ mod tests {
     fn bad_subnets_say_what_is_wanted() {
         assert!(Subnet::parse("10.5.0.0").unwrap_err().to_string().contains("such as 10.5.0.0/16"));
         assert!(Subnet::parse("10.5.0.1/16").unwrap_err().to_string().contains("did you mean 10.5.0.0/16"));
-        for text in
-            ["224.0.0.0/8", "127.0.0.0/8", "fe80::/64", "0.0.0.0/0", "::/0", "ff02::/16", "169.254.0.0/16"]
-        {
-            assert!(matches!(Subnet::parse(text), Err(SubnetError::NotUnicast(..))), "{text}");
+        for text in [
+            "224.0.0.0/8",
+            "127.0.0.0/8",
+            "240.0.0.0/8",
+            "126.0.0.0/7",
+            "0.0.0.0/0",
+            "169.254.0.0/16",
+            "fe80::/64",
+            "ff02::/16",
+            "::/0",
+        ] {
+            assert!(matches!(Subnet::parse(text), Err(SubnetError::NotUnicast { .. })), "{text}");
         }
         let outside = Subnet::parse("10.5.0.0/24").unwrap().with_gateway("10.6.0.1".parse().unwrap());
         assert!(outside.unwrap_err().to_string().contains("gateway 10.6.0.1 is not in subnet 10.5.0.0/24"));
+    }
+
+    #[test]
+    fn a_gateway_is_an_address_that_a_host_can_have_and_nobody_elses() {
+        let subnet = Subnet::parse("10.5.0.0/24").unwrap().with_reserved("rtr", "10.5.0.9".parse().unwrap());
+        let subnet = subnet.unwrap();
+        for (address, is) in
+            [("10.5.0.0", "network address"), ("10.5.0.255", "broadcast address"), ("10.5.0.9", "'rtr'")]
+        {
+            let error = subnet.clone().with_gateway(address.parse().unwrap()).unwrap_err().to_string();
+            assert!(error.contains(address) && error.contains(is) && error.contains("choose"), "{error}");
+        }
+        let subnet = subnet.with_gateway("10.5.0.1".parse().unwrap()).unwrap();
+        subnet.clone().with_gateway("10.5.0.1".parse().unwrap()).expect("the same once more");
+        let error = subnet.with_reserved("x", "10.5.0.1".parse().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("auxiliary address x 10.5.0.1 is the network's gateway"), "{error}");
+        for pair in ["10.5.0.0/31", "10.5.0.7/32", "fd00:5::8/127"] {
+            let pair = Subnet::parse(pair).unwrap();
+            let gateway = pair.default_gateway();
+            pair.with_gateway(gateway).expect("an end of a prefix without ends");
+        }
     }
 
     #[test]

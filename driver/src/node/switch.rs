@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use ofctl::ovsdb::Replica;
-use ofctl::ovsdb::vswitch::{BridgeSpec, FailMode, PlanError, PortSpec, VlanMode, Vswitch};
+use ofctl::ovsdb::replica::Change;
+use ofctl::ovsdb::vswitch::{
+    BridgeSpec, FailMode, INTERFACE, PlanError, PortSpec, ROOT, VlanMode, Vswitch, usable_ofport,
+};
 use ofctl::wire::OfPort;
 
 use crate::model::{Dataplane, EndpointId, LinkName, VlanId};
@@ -48,11 +51,11 @@ pub(super) fn observe(replica: &Replica, node: &str, bridge: &str) -> Observatio
         for port in switch.ports(&on).filter(|port| port.external_id(MARK) == Some(node)) {
             let Ok(name) = port.name().parse::<LinkName>() else { continue };
             if on.name() == bridge {
-                for interface in switch.interfaces(&port) {
-                    if let Some(ofport) = interface.usable_ofport() {
+                for interface in switch.interface_rows(&port) {
+                    if let Some(ofport) = usable_ofport(interface.integer("ofport")) {
                         seen.ofports.insert(name.clone(), OfPort(ofport));
-                    } else if let Some(error) = interface.error {
-                        seen.errors.insert(name.clone(), error);
+                    } else if let Some(error) = interface.str("error") {
+                        seen.errors.insert(name.clone(), error.to_owned());
                     }
                 }
             }
@@ -63,6 +66,23 @@ pub(super) fn observe(replica: &Replica, node: &str, bridge: &str) -> Observatio
         }
     }
     seen
+}
+
+/// True if a change may make another observation of the same switch, or call for other ports.
+///
+/// What is left out comes with every port and every transaction, so that without this each attachment would be
+/// followed by rounds that find nothing to do: counters of configurations, and what links tell of themselves.
+pub(super) fn concerns_ports(change: &Change) -> bool {
+    const IDLE_OF_ROOT: [&str; 2] = ["cur_cfg", "next_cfg"];
+    const IDLE_OF_INTERFACE: [&str; 5] = ["admin_state", "ifindex", "link_state", "mac_in_use", "mtu"];
+    let idle: &[&str] = match &*change.table {
+        ROOT => &IDLE_OF_ROOT,
+        INTERFACE => &IDLE_OF_INTERFACE,
+        _ => &[],
+    };
+    let (Some(old), Some(new)) = (&change.old, &change.new) else { return true };
+    let mut columns = old.0.keys().chain(new.0.keys());
+    columns.any(|column| !idle.contains(&column.as_str()) && change.touches(column))
 }
 
 fn dataplane_of(datapath_type: &str) -> Dataplane {
@@ -128,4 +148,38 @@ pub(super) fn port_of<'a>(error: &'a PlanError, integration_bridge: &str) -> Opt
 pub(super) fn has_port(plan: &PortPlan, name: &str) -> bool {
     let is_peer = matches!(&plan.kind, PortKind::Trunk { peer, .. } if peer.as_str() == name);
     plan.name.as_str() == name || is_peer
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ofctl::ovsdb::Uuid;
+    use ofctl::ovsdb::operation::Row;
+
+    use super::*;
+
+    fn change(table: &str, old: Option<Row>, new: Option<Row>) -> Change {
+        Change { table: table.into(), uuid: Uuid::ZERO, old: old.map(Arc::new), new: new.map(Arc::new) }
+    }
+
+    #[test]
+    fn a_round_follows_what_an_observation_reads() {
+        let interface = || Row::new().with("name", "slh-aa").with("ofport", 7).with("mtu", 1400);
+        let differs = |new: Row| concerns_ports(&change(INTERFACE, Some(interface()), Some(new)));
+        assert!(!differs(interface()));
+        assert!(!differs(interface().with("mtu", 1450).with("link_state", "up").with("ifindex", 3)));
+        assert!(differs(interface().with("ofport", 8)), "another number");
+        assert!(differs(interface().with("error", "could not open network device")), "a failure");
+        assert!(concerns_ports(&change(INTERFACE, None, Some(interface()))), "a new row");
+        assert!(concerns_ports(&change(INTERFACE, Some(interface()), None)), "a row that is gone");
+
+        let root =
+            |cfg: i64| Row::new().with("cur_cfg", cfg).with("next_cfg", 9).with("ovs_version", "3.1.0");
+        assert!(!concerns_ports(&change(ROOT, Some(root(8)), Some(root(9)))));
+        let upgraded = root(9).with("ovs_version", "3.5.0");
+        assert!(concerns_ports(&change(ROOT, Some(root(8)), Some(upgraded))));
+        let trunks = |vlan: i64| Row::new().with("trunks", vlan);
+        assert!(concerns_ports(&change("Port", Some(trunks(100)), Some(trunks(200)))));
+    }
 }

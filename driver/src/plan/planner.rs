@@ -229,6 +229,9 @@ impl Planner {
             return;
         }
         let before = of_network.insert(endpoint.id.clone(), endpoint.clone());
+        if before.as_ref().is_some_and(|before| has_same_flows(before, &endpoint)) {
+            return;
+        }
         self.count(before.as_deref(), Some(&endpoint));
         self.note_neighbour(&endpoint);
     }
@@ -245,13 +248,14 @@ impl Planner {
 
     /// Tells which port a link has become on the integration bridge, or that it is gone.
     pub fn set_ofport(&mut self, link: &LinkName, port: Option<OfPort>) {
-        let before = match port {
-            Some(port) => self.facts.ofports.insert(link.clone(), port),
-            None => self.facts.ofports.remove(link),
-        };
+        let before = self.facts.ofports.get(link).copied();
         if before == port {
             return;
         }
+        match port {
+            Some(port) => self.facts.ofports.insert(link.clone(), port),
+            None => self.facts.ofports.remove(link),
+        };
         if let Some((network, id)) = self.links.get(link).cloned() {
             for port in before.into_iter().chain(port) {
                 self.dirty.insert(Owner::Flood(network.clone(), Reach::Local, chunk_of_port(port)));
@@ -568,10 +572,38 @@ impl Planner {
     }
 }
 
+/// Whether two states of an endpoint have the same flows: nothing in them tells whether Docker has joined it.
+fn has_same_flows(one: &Endpoint, other: &Endpoint) -> bool {
+    let has_flows = one.phase != Phase::Left && other.phase != Phase::Left;
+    has_flows && Endpoint { phase: other.phase, ..one.clone() } == *other
+}
+
 fn owner_of(facts: &Facts, endpoint: &Endpoint) -> Owner {
     if endpoint.node == facts.node {
         Owner::LocalEndpoint(endpoint.network.clone(), endpoint.id.clone())
     } else {
         Owner::RemoteEndpoint(endpoint.network.clone(), endpoint.id.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::tests::{endpoint, facts, network};
+
+    /// Join comes with every container; with the only endpoint of a network it would touch all of the network.
+    #[test]
+    fn a_join_plans_nothing_anew() {
+        let mut planner = Planner::new(facts());
+        planner.set_network(Arc::new(network("blue", 1, Encapsulation::Vxlan)));
+        let with_phase = |phase| Arc::new(Endpoint { phase, ..endpoint("blue", 1, 1) });
+        planner.set_endpoint(with_phase(Phase::Created));
+        planner.refresh();
+        planner.set_endpoint(with_phase(Phase::Joined));
+        assert!(planner.dirty.is_empty(), "{:?}", planner.dirty);
+        let phases: Vec<_> = planner.view.endpoints.values().flat_map(BTreeMap::values).collect();
+        assert_eq!(phases[0].phase, Phase::Joined, "the plan of links depends on it");
+        planner.set_endpoint(with_phase(Phase::Left));
+        assert!(!planner.dirty.is_empty());
     }
 }

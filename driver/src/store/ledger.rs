@@ -136,13 +136,18 @@ impl Ledger {
         self.load(table)?.into_iter().map(parse).collect()
     }
 
-    /// Makes all writes, or none, and returns when they are on the disk. Callers at the same time share an fsync.
+    /// Makes all writes, or none; ready when they are on the disk. Callers at the same time share an fsync.
     ///
-    /// The writes are queued by the first poll and happen even if the future is dropped after it.
-    pub async fn commit(&self, writes: Vec<LedgerWrite>) -> Result<(), StoreError> {
+    /// The writes are queued by the call itself, so that the order of calls is the order of writes, and happen even
+    /// if the future is dropped.
+    pub fn commit(
+        &self,
+        writes: Vec<LedgerWrite>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
         let (answer, answered) = oneshot::channel();
         self.writer.send(LedgerJob { writes, answer: Some(answer) });
-        answered.await.unwrap_or_else(|_| Err(self.writer.gone()))
+        let writer = self.writer.clone();
+        async move { answered.await.unwrap_or_else(|_| Err(writer.gone())) }
     }
 
     /// Makes the writes some time soon, after all that were asked for before and before all that are asked for later.

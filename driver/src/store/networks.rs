@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Entry, Guard, MAX_TXN_OPS, Store, StoreError, TxnOutcome, Write, keys};
 use crate::model::{
-    Disagreement, Encapsulation, Endpoint, Network, NetworkId, NetworkName, NetworkSpec, Origin, SpecError,
+    Disagreement, Encapsulation, Endpoint, LOCAL_PREFIX, Network, NetworkId, NetworkName, NetworkSpec,
+    Origin, SpecError, SubnetError,
 };
 
 /// How often a transaction is tried again that others were faster than: each time one of them has succeeded.
@@ -22,12 +23,26 @@ pub enum NetworkError {
     /// The parts of what was asked do not go together.
     #[error(transparent)]
     Spec(#[from] SpecError),
+    /// The name is that of a network of one host.
+    #[error(
+        "network name '{0}' begins with '{LOCAL_PREFIX}', which is kept for networks of one host: choose another name"
+    )]
+    ReservedName(NetworkName),
+    /// A subnet's own gateway, which it gets if none is given, cannot be.
+    #[error("network {network}: {source}")]
+    Gateway {
+        /// The network.
+        network: NetworkName,
+        /// Why.
+        source: SubnetError,
+    },
     /// The network exists and is another.
     #[error(transparent)]
     Disagreement(#[from] Box<Disagreement>),
     /// Another network has the VNI or VLAN.
     #[error(
-        "network {network}: {encapsulation} segment {segment} belongs to network {holder}: choose another one"
+        "network {network}: {}={segment} belongs to network {holder} (encap={encapsulation}): choose another one",
+        segment_key(*.encapsulation)
     )]
     SegmentTaken {
         /// The network that asked.
@@ -97,6 +112,11 @@ impl NetworkError {
     }
 }
 
+/// The option that chooses a network's segment.
+fn segment_key(encapsulation: Encapsulation) -> &'static str {
+    if encapsulation == Encapsulation::Vlan { "vlan" } else { "vni" }
+}
+
 fn shorten(endpoints: &[String]) -> String {
     const SHOWN: usize = 5;
     let mut text = endpoints[..endpoints.len().min(SHOWN)].join(", ");
@@ -140,6 +160,9 @@ pub async fn create(
     default_encapsulation: Encapsulation,
     origin: Origin,
 ) -> Result<(Network, bool), NetworkError> {
+    if name.as_str().starts_with(LOCAL_PREFIX) {
+        return Err(NetworkError::ReservedName(name.clone()));
+    }
     let mut taken_segments = Vec::new();
     for _ in 0..ATTEMPTS {
         if let Some(network) = find(store, name).await? {
@@ -149,7 +172,13 @@ pub async fn create(
         let id = free_id(store, name, &taken_segments).await?;
         let mut network = Network::new(name.clone(), id, spec, default_encapsulation, origin.clone())?;
         for subnet in &mut network.subnets {
-            subnet.gateway = subnet.gateway.or_else(|| Some(subnet.default_gateway()));
+            if subnet.gateway.is_none() {
+                let gateway = subnet.default_gateway();
+                *subnet = subnet
+                    .clone()
+                    .with_gateway(gateway)
+                    .map_err(|source| NetworkError::Gateway { network: name.clone(), source })?;
+            }
         }
         drop_leftovers(store, name).await?;
 

@@ -76,6 +76,21 @@ pub struct Attach {
     pub mac: Option<String>,
 }
 
+/// An endpoint that Docker has joined, before it has a sandbox.
+#[derive(Debug)]
+pub struct Joined {
+    ids: Value,
+    id: String,
+    /// The link that Join named, which is on the host.
+    pub link: String,
+    address: String,
+    v4: String,
+    v6: String,
+    reply: Value,
+    /// How long CreateEndpoint and Join took.
+    pub took: Duration,
+}
+
 impl<'h> Engine<'h> {
     pub(super) fn new(host: &'h Host) -> Self {
         Self { host, socket: host.seen("/run/docker/plugins/sluice.sock") }
@@ -137,6 +152,14 @@ impl<'h> Engine<'h> {
 
     /// An endpoint, as `docker run` makes it: addresses, CreateEndpoint, Join, and the link moved into a sandbox.
     pub fn attach(&self, network: &DockerNetwork, attach: &Attach) -> Result<Endpoint, String> {
+        let Joined { ids, id, link, address, v4, v6, reply, took } = self.join(network, attach)?;
+        let ns = self.sandbox(&link, &address, &v4, &v6, &reply)?;
+        self.call("NetworkDriver.EndpointOperInfo", &ids)?;
+        Ok(Endpoint::new(ns, network.id.clone(), id, link, mac(&address), &v4, &v6, took))
+    }
+
+    /// The calls of an attachment up to the reply to Join. The link stays on the host.
+    pub fn join(&self, network: &DockerNetwork, attach: &Attach) -> Result<Joined, String> {
         let (mut v4, mut v6) = (String::new(), String::new());
         for pool in &network.pools {
             let wanted = if pool.v6 { attach.v6.map(IpAddr::V6) } else { attach.v4.map(IpAddr::V4) };
@@ -155,18 +178,30 @@ impl<'h> Engine<'h> {
             json!({"com.docker.network.endpoint.exposedports": [], "com.docker.network.portmap": []});
         let created = self.call("NetworkDriver.CreateEndpoint", &request)?;
         let given = created.pointer("/Interface/MacAddress").and_then(Value::as_str).unwrap_or_default();
-        let address = if asked.is_empty() { given } else { &asked };
+        let address = if asked.is_empty() { given.to_owned() } else { asked };
 
         let mut request = ids.clone();
         request["SandboxKey"] = json!(format!("/var/run/docker/netns/{}", &id[..12]));
         request["Options"] = json!({});
-        let joined = self.call("NetworkDriver.Join", &request)?;
+        let reply = self.call("NetworkDriver.Join", &request)?;
         let took = begin.elapsed();
-        let link =
-            joined.pointer("/InterfaceName/SrcName").and_then(Value::as_str).ok_or("Join gave no link")?;
-        let ns = self.sandbox(link, address, &v4, &v6, &joined)?;
-        self.call("NetworkDriver.EndpointOperInfo", &ids)?;
-        Ok(Endpoint::new(ns, network.id.clone(), id, link.to_owned(), mac(address), &v4, &v6, took))
+        let link = reply.pointer("/InterfaceName/SrcName").and_then(Value::as_str);
+        let link = link.ok_or("Join gave no link")?.to_owned();
+        Ok(Joined { ids, id, link, address, v4, v6, reply, took })
+    }
+
+    /// The calls that end what [`Engine::join`] began; tells how long Leave and DeleteEndpoint took.
+    pub fn leave(&self, network: &DockerNetwork, joined: &Joined) -> Result<Duration, String> {
+        let begin = Instant::now();
+        self.call("NetworkDriver.Leave", &joined.ids)?;
+        self.call("NetworkDriver.DeleteEndpoint", &joined.ids)?;
+        let took = begin.elapsed();
+        for pool in &network.pools {
+            let address = if pool.v6 { &joined.v6 } else { &joined.v4 };
+            let address = address.split('/').next().expect("a first part");
+            self.call("IpamDriver.ReleaseAddress", &json!({"PoolID": pool.id, "Address": address}))?;
+        }
+        Ok(took)
     }
 
     /// What dockerd does with the link: into the sandbox, renamed, MAC, addresses without DAD, up, routes. It

@@ -219,6 +219,21 @@ impl Host {
         Endpoint::new(ns, nothing.clone(), nothing, link, mac(&address), &v4, &v6, Duration::ZERO)
     }
 
+    /// Waits until a link is gone, which is the end of what an agent does in the background for an endpoint.
+    #[track_caller]
+    pub fn await_no_link(&self, link: &str) {
+        let path = self.seen(Path::new("/sys/class/net").join(link));
+        eventually("the link is gone", PATIENCE, || match path.exists() {
+            true => Err(format!("{link} is there")),
+            false => Ok(()),
+        });
+    }
+
+    /// Starts a daemon of the test's own on the host.
+    pub fn daemon(&self, name: &str, command: Command) -> Daemon {
+        Daemon::start(&self.space, format!("{}: {name}", self.name), command)
+    }
+
     /// The calls that dockerd makes, made by the test.
     pub fn engine(&self) -> Engine<'_> {
         Engine::new(self)
@@ -237,6 +252,11 @@ impl Host {
         eventually("ovsdb-server", PATIENCE, || {
             self.space.exec(["ovs-vsctl", "--timeout=5", &db, "--no-wait", "init"]).ok()
         });
+    }
+
+    /// SIGKILL to ovsdb-server; its file stays.
+    pub fn kill_ovsdb(&mut self) {
+        self.ovsdb = None;
     }
 
     /// Starts ovs-vswitchd.
@@ -321,6 +341,18 @@ impl Host {
         line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
     }
 
+    /// The processor time that the agent has had.
+    #[track_caller]
+    pub fn agent_time(&self) -> Duration {
+        processor_time(self.agent.as_ref().expect("the agent runs").pid())
+    }
+
+    /// The processor time that ovs-vswitchd has had.
+    #[track_caller]
+    pub fn vswitchd_time(&self) -> Duration {
+        processor_time(self.vswitchd.as_ref().expect("ovs-vswitchd runs").pid())
+    }
+
     /// Starts dockerd, waits until it answers, and imports the image `busybox` if it has none.
     pub fn start_dockerd(&mut self) {
         if self.containerd.is_none() {
@@ -395,4 +427,13 @@ impl Host {
             .chain(&self.dockerd)
             .chain(&self.agent)
     }
+}
+
+/// The processor time of a process's threads, to the nanosecond (proc(5), `schedstat`).
+fn processor_time(pid: u32) -> Duration {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
+    let stats =
+        tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("schedstat")).ok());
+    let nanoseconds = stats.filter_map(|stat| stat.split_whitespace().next()?.parse::<u64>().ok());
+    Duration::from_nanos(nanoseconds.sum())
 }

@@ -12,6 +12,9 @@
 //! - [`packet`]: whole frames, sent and seen.
 //! - [`eventually`]: waiting for a fact, up to a deadline, in place of sleeping.
 
+#![allow(dead_code, unused_imports, reason = "each test or bench that has the lab uses a part of it")]
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -25,12 +28,12 @@ mod host;
 mod namespace;
 pub mod packet;
 
+pub use daemon::Daemon;
 pub use endpoint::Endpoint;
-pub use engine::{Attach, DockerNetwork, NetworkSpec, call};
+pub use engine::{Attach, DockerNetwork, Joined, NetworkSpec, call};
 pub use host::Host;
-pub use namespace::NetNs;
+pub use namespace::{NetNs, Printed};
 
-use daemon::Daemon;
 use namespace::Space;
 
 /// How long a test waits for what should be there at once, on a machine that may be busy.
@@ -224,6 +227,21 @@ impl Lab {
     /// Kills etcd.
     pub fn kill_etcd(&mut self) {
         self.etcd = None;
+    }
+
+    /// Every key of the agents in etcd with its value, but those on a lease; none while etcd is away.
+    pub fn store_dump(&self) -> BTreeMap<String, String> {
+        if self.etcd.is_none() {
+            return BTreeMap::new();
+        }
+        let endpoint = format!("http://{ETCD}:2379");
+        let command =
+            ["env", "ETCDCTL_API=3", "etcdctl", "--endpoints", &endpoint, "get", "--prefix", "/sluice/v1/"];
+        let printed = self.space.exec(command).expect("the store's keys");
+        let mut lines = printed.lines();
+        // A key, and its value: JSON on one line.
+        let pairs = std::iter::from_fn(|| Some((lines.next()?.to_owned(), lines.next()?.to_owned())));
+        pairs.filter(|(key, _)| !key.starts_with("/sluice/v1/alive/")).collect()
     }
 
     /// A name that no other lab has: its cgroups and its directory carry it.

@@ -12,6 +12,8 @@ use std::thread;
 #[derive(Debug)]
 pub struct Printed {
     pub success: bool,
+    /// The exit status; none if a signal ended the command, or if it did not start.
+    pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
@@ -21,11 +23,13 @@ impl Printed {
         match output {
             Ok(output) => Self {
                 success: output.status.success(),
+                code: output.status.code(),
                 stdout: String::from_utf8_lossy(&output.stdout).trim_end().to_owned(),
                 stderr: String::from_utf8_lossy(&output.stderr).trim_end().to_owned(),
             },
             Err(error) => Self {
                 success: false,
+                code: None,
                 stdout: String::new(),
                 stderr: format!("{}: {error}", program.display()),
             },

@@ -15,4 +15,5 @@ mod isolation;
 mod itself;
 mod networks;
 mod pace;
+mod refusals;
 mod restarts;

@@ -16,7 +16,7 @@ fn killing_or_stopping_the_agent_loses_no_packet() {
     eventually("the endpoint across is reachable", PATIENCE, || first.ping(across.v4().into(), 1));
     let near = first.stream(&beside, beside.v4().into(), PACE);
     let far = first.stream(&across, across.v6().into(), PACE);
-    for _ in 0..3 {
+    for _ in 0..8 {
         lab.host_mut(1).kill_agent();
         lab.host_mut(1).start_agent();
         lab.host_mut(2).stop_agent();

@@ -174,7 +174,7 @@ fn connect_remedy(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => {
             "the socket does not exist; is openvswitch-switch running? if its run directory \
-                                    is another one, set ovs_rundir"
+                                    is another one, set ovs-rundir"
                 .to_owned()
         }
         io::ErrorKind::ConnectionRefused => {

@@ -12,7 +12,7 @@ use super::{
     AdminError, Backend, CreateNetwork, CreatedNetwork, EndpointDetail, EndpointSummary, ErrorKind,
     NetworkDetail, NetworkSummary, NodeDetail, NodeSummary, Removed, Status, SubnetView,
 };
-use crate::ipam::{Block, DefaultPools};
+use crate::ipam::{DefaultPools, release_node};
 use crate::model::{
     Encapsulation, Endpoint, EndpointId, NetworkName, NetworkSpec, Node, NodeName, Origin, Subnet,
     SubnetError,
@@ -90,31 +90,6 @@ impl StoreBackend {
         })?;
         Ok(vec![Subnet::new(prefix).map_err(invalid)?])
     }
-
-    /// Gives back what a node that is gone had of address blocks.
-    async fn release_blocks(&self, name: &NodeName, removed: &mut Vec<String>) -> Result<(), AdminError> {
-        let prefix = format!("{}blocks/", keys::ROOT);
-        for (entry, mut block) in self.list::<Block>(&prefix).await? {
-            let guard = vec![Guard::Unchanged(entry.key.clone(), entry.revision)];
-            let before = block.lent.len();
-            block.lent.retain(|_, borrower| borrower != name);
-            let write = if block.owner == *name && block.lent.is_empty() {
-                removed.push(format!("address block {}", &entry.key[prefix.len()..]));
-                Write::Delete(entry.key)
-            } else if block.lent.len() < before {
-                Write::Put(entry.key, serde_json::to_vec(&block).map_err(internal)?)
-            } else {
-                continue;
-            };
-            if let TxnOutcome::Conflict(_) = self.store.commit(guard, vec![write]).await? {
-                return Err(AdminError::new(
-                    ErrorKind::Unavailable,
-                    format_args!("node {name}: its address blocks are changing; try again"),
-                ));
-            }
-        }
-        Ok(())
-    }
 }
 
 fn decode<T: DeserializeOwned>(entry: &Entry) -> Result<T, AdminError> {
@@ -149,7 +124,9 @@ impl From<NetworkError> for AdminError {
     fn from(error: NetworkError) -> Self {
         let kind = match &error {
             NetworkError::Store(_) | NetworkError::Contended(_) => ErrorKind::Unavailable,
-            NetworkError::Spec(_) => ErrorKind::Invalid,
+            NetworkError::Spec(_) | NetworkError::ReservedName(_) | NetworkError::Gateway { .. } => {
+                ErrorKind::Invalid
+            }
             NetworkError::Unknown(_) => ErrorKind::NotFound,
             NetworkError::Damaged { .. } => ErrorKind::Internal,
             NetworkError::Disagreement(_)
@@ -320,7 +297,8 @@ impl Backend for StoreBackend {
                 .await?;
             removed.push(format!("endpoint {}", endpoint.id));
         }
-        self.release_blocks(name, &mut removed).await?;
+        let blocks = release_node(&*self.store, name).await?;
+        removed.extend(blocks.into_iter().map(|block| format!("address block {block}")));
         // Last, so that an interrupted removal can be found and done again.
         let guards = vec![Guard::Absent(keys::alive(name))];
         if let TxnOutcome::Conflict(_) =
@@ -330,5 +308,51 @@ impl Backend for StoreBackend {
         }
         removed.insert(0, format!("node {name}"));
         Ok(Removed { removed })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Embedded;
+
+    fn backend(dir: &tempfile::TempDir) -> StoreBackend {
+        let settings = StoreSettings {
+            node: "h1".parse().unwrap(),
+            default_encapsulation: Encapsulation::Vxlan,
+            default_pools: DefaultPools::default(),
+        };
+        StoreBackend::new(Embedded::open(&dir.path().join("store.redb")).unwrap(), settings)
+    }
+
+    #[tokio::test]
+    async fn the_blocks_of_a_removed_node_serve_others() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let backend = backend(&dir);
+        let node =
+            br#"{"name":"h9","installation":"i","encapsulations":[],"dataplane":"ovs-netdev","version":"0"}"#;
+        let block = |prefix: &str| keys::block(&"blue".parse().unwrap(), prefix.parse().unwrap());
+        let (lent, idle) = (block("10.5.0.0/26"), block("10.5.0.64/26"));
+        let writes = vec![
+            Write::Put(keys::node(&"h9".parse().unwrap()), node.to_vec()),
+            Write::Put(lent.clone(), br#"{"owner":"h9","lent":{"10.5.0.3":"h2"}}"#.to_vec()),
+            Write::Put(idle.clone(), br#"{"owner":"h9"}"#.to_vec()),
+        ];
+        backend.store.commit(vec![], writes).await.unwrap();
+        let removed = backend.remove_node(&"h9".parse().unwrap(), false).await.unwrap().removed;
+        assert_eq!(removed.len(), 3, "{removed:?}");
+        assert_eq!(backend.store.get(&idle).await.unwrap(), None);
+        // Without an owner nobody could have the rest of it.
+        let heir: serde_json::Value =
+            serde_json::from_slice(&backend.store.get(&lent).await.unwrap().unwrap().value).unwrap();
+        assert_eq!(heir["owner"], "h2");
+    }
+
+    #[tokio::test]
+    async fn the_cluster_has_no_network_with_the_name_of_a_local_one() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let request = serde_json::from_str(r#"{"name":"local-0123456789ab"}"#).unwrap();
+        let refusal = backend(&dir).create_network(request).await.unwrap_err();
+        assert_eq!(refusal.kind, ErrorKind::Invalid);
     }
 }

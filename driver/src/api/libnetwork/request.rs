@@ -499,7 +499,7 @@ impl RequestPool {
             && !pool.is_some_and(|pool| pool.contains(&sub))
         {
             let wanted = match pool {
-                Some(pool) => format!("a part of Pool, which is {pool}, is wanted"),
+                Some(pool) => format!("a part of Pool, which is {pool}, is wanted as --ip-range"),
                 None => "a sub-pool goes with a Pool, and none is given".to_owned(),
             };
             return Err(fields.invalid("SubPool", &sub.to_string().into(), wanted));

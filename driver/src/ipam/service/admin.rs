@@ -85,11 +85,13 @@ impl Ipam {
 /// Frees the addresses of a node that is gone for good: its blocks, and what it borrowed. Idempotent.
 ///
 /// A block of which others have borrowed becomes the first borrower's: if it were freed, its next owner would not
-/// know that the addresses are in use. Only for a node whose containers run no more: nothing tells it.
+/// know that the addresses are in use. Only for a node whose containers run no more: nothing tells it. Gives the
+/// blocks that the node has no more, as `NETWORK/BLOCK`.
 ///
 /// # Errors
 /// The store failed; what was done until then stays done.
-pub async fn release_node(store: &dyn Store, node: &NodeName) -> Result<(), StoreError> {
+pub async fn release_node(store: &dyn Store, node: &NodeName) -> Result<Vec<String>, StoreError> {
+    let mut released = Vec::new();
     let root = format!("{}blocks/", keys::ROOT);
     for entry in store.list(&root).await? {
         let mut entry = Some(entry);
@@ -101,6 +103,7 @@ pub async fn release_node(store: &dyn Store, node: &NodeName) -> Result<(), Stor
             if !is_block || (block.owner != *node && !lent_to_it) {
                 break;
             }
+            let was_owner = block.owner == *node;
             block.lent.retain(|_, borrower| borrower != node);
             if block.owner == *node
                 && let Some(heir) = block.lent.values().next().cloned()
@@ -113,10 +116,10 @@ pub async fn release_node(store: &dyn Store, node: &NodeName) -> Result<(), Stor
             } else {
                 Write::Put(now.key.clone(), json(&block))
             };
-            if let TxnOutcome::Conflict(mut entries) =
-                store.commit(vec![unchanged(&now.key, now.revision.0)], vec![write]).await?
-            {
-                entry = entries.pop();
+            match store.commit(vec![unchanged(&now.key, now.revision.0)], vec![write]).await? {
+                TxnOutcome::Conflict(mut entries) => entry = entries.pop(),
+                TxnOutcome::Committed(_) if was_owner => released.push(now.key[root.len()..].to_owned()),
+                TxnOutcome::Committed(_) => {}
             }
         }
     }
@@ -128,7 +131,8 @@ pub async fn release_node(store: &dyn Store, node: &NodeName) -> Result<(), Stor
         .filter(|entry| entry.key.rsplit_once('/').is_some_and(|(_, name)| name == node.as_str()))
         .map(|entry| Write::Delete(entry.key))
         .collect();
-    delete_all(store, of_node).await
+    delete_all(store, of_node).await?;
+    Ok(released)
 }
 
 /// Removes all blocks and demands of a network that is gone. Idempotent.

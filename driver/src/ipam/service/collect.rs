@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::blocks::{delete_if_unchanged, parse_block};
 use super::space::{Shared, Space, enqueue};
 use super::{Ipam, IpamError};
-use crate::ipam::Scope;
+use crate::ipam::{Lease, Scope};
 use crate::model::{EndpointId, NetworkName, Subnet};
 use crate::store::{LedgerWrite, StoreError, Table, TxnOutcome, keys};
 
@@ -28,23 +28,24 @@ impl Ipam {
         let is_old = |since: u64| now.saturating_sub(since) >= older_than;
         let mut freed = Vec::new();
         for space in self.all_spaces() {
+            let is_stale = |lease: &Lease| {
+                is_old(lease.since) && lease.endpoint.as_ref().is_none_or(|endpoint| !live.contains(endpoint))
+            };
             let stale: Vec<IpAddr> = {
                 let reserved = self.local_reservations(&space.scope);
                 let pools = space.pools();
                 let leases = pools.values().flat_map(|pool| pool.leases());
                 leases
-                    .filter(|(address, lease)| {
-                        is_old(lease.since)
-                            && lease.endpoint.as_ref().is_none_or(|endpoint| !live.contains(endpoint))
-                            && !reserved.contains(*address)
-                    })
+                    .filter(|(address, lease)| is_stale(lease) && !reserved.contains(*address))
                     .map(|(address, _)| *address)
                     .collect()
             };
             for address in stale {
-                tracing::info!(scope = %space.scope, %address, "freed an address that nothing uses");
-                self.free(&space, address).await?;
-                freed.push((space.scope.clone(), address));
+                // While those before it were freed, somebody may have taken it.
+                if self.free_if(&space, address, is_stale).await? {
+                    tracing::info!(scope = %space.scope, %address, "freed an address that nothing uses");
+                    freed.push((space.scope.clone(), address));
+                }
             }
             if let Some(shared) = &space.shared
                 && let Err(error) = self.give_up_idle_block(&space, shared).await
@@ -133,12 +134,16 @@ impl Ipam {
         Ok(())
     }
 
-    /// A network of this host alone is gone, whether or not Docker released its pool.
+    /// A network of this host alone is gone, whether or not Docker released its pool. A pool whose network has yet to
+    /// come is another network's.
     ///
     /// # Errors
     /// The ledger cannot be written.
     pub async fn forget_local(&self, prefix: IpNet) -> Result<(), IpamError> {
-        match self.local_serial(prefix) {
+        let serial = self.local_serial(prefix);
+        let settled =
+            serial.filter(|serial| self.state().locals.get(serial).is_some_and(|local| local.record.settled));
+        match settled {
             Some(serial) => self.remove_local(serial).await,
             None => Ok(()),
         }
@@ -149,23 +154,45 @@ impl Ipam {
         state.locals.iter().find(|(_, local)| local.record.subnet.prefix == prefix).map(|(serial, _)| *serial)
     }
 
-    /// A network of the cluster is gone: its leases and blocks are forgotten here. The blocks in the store go with
-    /// [`release_network`](super::release_network).
+    /// A network of the cluster is gone: its leases and blocks are forgotten here, in memory by the call itself, and
+    /// in the ledger when the future is ready.
     ///
     /// # Errors
     /// The ledger cannot be written.
-    pub async fn forget_network(&self, network: &NetworkName) -> Result<(), IpamError> {
-        let Some(space) = self.state().networks.remove(network) else { return Ok(()) };
-        self.spaces_changed.send_modify(|count| *count += 1);
+    pub fn forget_network(
+        &self,
+        network: &NetworkName,
+    ) -> impl Future<Output = Result<(), IpamError>> + Send + use<> {
         let mut writes = Vec::new();
-        for pool in space.pools().values() {
-            let leases = pool.leases().keys();
-            writes
-                .extend(leases.map(|address| LedgerWrite::delete(Table::Leases, space.lease_key(*address))));
-            let blocks = pool.own_blocks().map(|(prefix, _)| *prefix);
-            writes.extend(blocks.map(|prefix| LedgerWrite::delete(Table::Pools, space.block_key(prefix))));
+        let space = self.state().networks.remove(network);
+        if let Some(space) = space {
+            self.spaces_changed.send_modify(|count| *count += 1);
+            for pool in space.pools().values() {
+                let leases = pool.leases().keys();
+                writes.extend(
+                    leases.map(|address| LedgerWrite::delete(Table::Leases, space.lease_key(*address))),
+                );
+                let blocks = pool.own_blocks().map(|(prefix, _)| *prefix);
+                writes
+                    .extend(blocks.map(|prefix| LedgerWrite::delete(Table::Pools, space.block_key(prefix))));
+            }
         }
-        Ok(enqueue(&self.ledger, writes).await?)
+        let recorded = (!writes.is_empty()).then(|| enqueue(&self.ledger, writes));
+        async move {
+            match recorded {
+                Some(recorded) => Ok(recorded.await?),
+                None => Ok(()),
+            }
+        }
+    }
+
+    /// A network of the cluster is there, or there again: what is known here of its blocks may be of an earlier one
+    /// with its name, and is compared with the store.
+    pub fn network_changed(&self, network: &NetworkName) {
+        let space = self.state().networks.get(network).cloned();
+        if let Some(shared) = space.as_ref().and_then(|space| space.shared.as_ref()) {
+            shared.mark_untidy();
+        }
     }
 
     /// The leases of this host, for `endpoint inspect` and the reconciler.

@@ -13,6 +13,8 @@ use crate::store::{LedgerWrite, Table};
 
 /// What a change leaves of a lease.
 enum Then {
+    /// It was not changed.
+    Leave,
     Keep,
     Free,
 }
@@ -181,6 +183,22 @@ impl Ipam {
         self.change_lease(space, address, |_| Then::Free).await
     }
 
+    /// Frees a lease that is as it is thought to be; false if it is not, or is gone.
+    pub(super) async fn free_if(
+        &self,
+        space: &Space,
+        address: IpAddr,
+        is_so: impl FnOnce(&Lease) -> bool,
+    ) -> Result<bool, IpamError> {
+        let mut freed = false;
+        let change = |lease: &mut Lease| {
+            freed = is_so(lease);
+            if freed { Then::Free } else { Then::Leave }
+        };
+        self.change_lease(space, address, change).await?;
+        Ok(freed)
+    }
+
     async fn change_lease(
         &self,
         space: &Space,
@@ -194,6 +212,7 @@ impl Ipam {
             };
             let Some(lease) = pool.lease_mut(address) else { return Ok(()) };
             match change(lease) {
+                Then::Leave => return Ok(()),
                 Then::Keep => {
                     let record = space.lease_record(address, lease);
                     (*subnet, false, enqueue(&self.ledger, vec![record]))

@@ -70,8 +70,14 @@ impl Ipam {
             Some(name) => self.cluster_pool(name, &request).await?,
             None => self.local_pool(&request).await?,
         };
-        if request.pool.is_none() {
-            self.guard_against_loop(network, request.v6, reply.pool)?;
+        if request.pool.is_none()
+            && let Err(error) = self.guard_against_loop(network, request.v6, reply.pool)
+        {
+            // Docker never hears of this pool, so nobody would give it back.
+            if let Scope::Local(serial) = reply.id.scope {
+                self.remove_local(serial).await?;
+            }
+            return Err(error);
         }
         Ok(reply)
     }
@@ -388,5 +394,6 @@ fn subnet_of(network: &Network, prefix: IpNet) -> Result<&Subnet, IpamError> {
 
 fn disagreement(network: &Network, field: &'static str, here: String, there: String) -> IpamError {
     let (network, origin) = (network.name.clone(), network.origin.clone());
+    let there = Some(there).filter(|there| !there.is_empty());
     IpamError::Disagreement(Box::new(Disagreement { network, field, here, there, origin }))
 }

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-use futures::FutureExt;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
@@ -157,14 +156,5 @@ pub(super) fn enqueue(
     ledger: &Ledger,
     writes: Vec<LedgerWrite>,
 ) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
-    let ledger = ledger.clone();
-    let mut commit = Box::pin(async move { ledger.commit(writes).await });
-    // The ledger queues at the first poll.
-    let early = (&mut commit).now_or_never();
-    async move {
-        match early {
-            Some(result) => result,
-            None => commit.await,
-        }
-    }
+    ledger.commit(writes)
 }

@@ -72,7 +72,7 @@ async fn segments_are_one_networks_each_within_an_encapsulation() {
     let vni = |number: u32| NetworkSpec { vni: Some(number.try_into().unwrap()), ..Default::default() };
     make(&*store, "red", &vni(2)).await.unwrap();
     let error = make(&*store, "green", &vni(2)).await.unwrap_err().to_string();
-    for part in ["green", "vxlan segment 2", "belongs to network red"] {
+    for part in ["green", "vni=2", "encap=vxlan", "belongs to network red"] {
         assert!(error.contains(part), "{error}");
     }
     let geneve = NetworkSpec { encapsulation: Some(Encapsulation::Geneve), ..vni(2) };
@@ -85,7 +85,7 @@ async fn segments_are_one_networks_each_within_an_encapsulation() {
     let vlan = |id: &str| NetworkSpec { vlan: Some(id.parse().unwrap()), ..Default::default() };
     make(&*store, "trunk", &vlan("100")).await.unwrap();
     let error = make(&*store, "other", &vlan("100")).await.unwrap_err().to_string();
-    assert!(error.contains("vlan segment 100 belongs to network trunk"), "{error}");
+    assert!(error.contains("vlan=100 belongs to network trunk"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -220,4 +220,17 @@ async fn an_endpoint_made_during_a_removal_keeps_its_network() {
     let mut after = keys_of(&*store).await;
     after.retain(|key| !key.starts_with(keys::ENDPOINTS));
     assert_eq!(after, before);
+}
+
+#[tokio::test]
+async fn a_gateway_that_nobody_chose_is_not_what_was_reserved() {
+    let (_directory, store) = store();
+    let first = "10.5.0.1".parse().unwrap();
+    let reserved = Subnet::parse("10.5.0.0/16").unwrap().with_reserved("rtr", first).unwrap();
+    let spec = NetworkSpec { subnets: vec![reserved], ..Default::default() };
+    let error = make(&*store, "blue", &spec).await.unwrap_err().to_string();
+    for part in ["network blue", "gateway 10.5.0.1", "'rtr'", "choose another"] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert!(keys_of(&*store).await.is_empty());
 }

@@ -117,7 +117,7 @@ async fn an_absent_server_is_an_error_with_a_remedy() {
         error,
         format!(
             "cannot connect to ovsdb-server at unix:{}/db.sock: the socket does not exist; is openvswitch-switch \
-             running? if its run directory is another one, set ovs_rundir",
+             running? if its run directory is another one, set ovs-rundir",
             folder.path().display()
         )
     );

@@ -10,7 +10,7 @@ mod spec;
 mod tests;
 
 pub use plan::{PlanError, VswitchTransaction};
-pub use rows::{Bridge, Interface, LinkState, Port, Vswitch};
+pub use rows::{Bridge, Interface, LinkState, Port, Vswitch, usable_ofport};
 pub use spec::{BridgeSpec, FailMode, PortSpec, VlanMode};
 
 use super::operation::{Condition, Mutation, Operation, Transaction};
@@ -20,11 +20,14 @@ use super::value::Uuid;
 /// The database's name.
 pub const DATABASE: &str = "Open_vSwitch";
 
-/// The root table and its columns that are monitored.
-const ROOT: &str = "Open_vSwitch";
-const BRIDGE: &str = "Bridge";
-const PORT: &str = "Port";
-const INTERFACE: &str = "Interface";
+/// The root table.
+pub const ROOT: &str = "Open_vSwitch";
+/// The table of bridges.
+pub const BRIDGE: &str = "Bridge";
+/// The table of ports.
+pub const PORT: &str = "Port";
+/// The table of interfaces.
+pub const INTERFACE: &str = "Interface";
 
 /// The tables and columns that [`Vswitch`] reads. What an older database lacks is left out by the session.
 ///

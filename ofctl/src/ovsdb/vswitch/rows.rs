@@ -99,6 +99,12 @@ impl<'a> Vswitch<'a> {
             .filter_map(move |uuid| Some(Interface::read(uuid, replica.row(INTERFACE, uuid)?)))
     }
 
+    /// The rows of a port's interfaces as they are, for a reader of few columns and many ports.
+    pub fn interface_rows(&self, port: &Port<'a>) -> impl Iterator<Item = &'a Row> + use<'a> {
+        let replica = self.replica;
+        port.row.uuids("interfaces").filter_map(move |uuid| replica.row(INTERFACE, uuid))
+    }
+
     /// The interface of this name.
     pub fn interface(&self, name: &str) -> Option<Interface> {
         self.replica.by_name(INTERFACE, name).map(|(uuid, row)| Interface::read(uuid, row))
@@ -236,6 +242,11 @@ impl Interface {
 
     /// The OpenFlow port number, if the interface is in the datapath.
     pub fn usable_ofport(&self) -> Option<u32> {
-        self.ofport.and_then(|ofport| u32::try_from(ofport).ok()).filter(|ofport| *ofport > 0)
+        usable_ofport(self.ofport)
     }
+}
+
+/// The OpenFlow port number that column `Interface.ofport` tells, if the interface is in the datapath.
+pub fn usable_ofport(column: Option<i64>) -> Option<u32> {
+    column.and_then(|ofport| u32::try_from(ofport).ok()).filter(|ofport| *ofport > 0)
 }
