@@ -1,7 +1,7 @@
 //! What the reference flow costs a program that knows nothing else: the least that any codec can take here.
 
 /// The numbers of the reference flow.
-pub struct Reference {
+pub(crate) struct Reference {
     cookie: u64,
     table: u8,
     priority: u16,
@@ -17,7 +17,7 @@ pub struct Reference {
 }
 
 /// As `flow(7)` builds it.
-pub const REFERENCE: Reference = Reference {
+pub(crate) const REFERENCE: Reference = Reference {
     cookie: 0x0800_0000_0000_000b,
     table: 40,
     priority: 100,
@@ -33,7 +33,7 @@ pub const REFERENCE: Reference = Reference {
 };
 
 /// Appends the message, each number at its place in a fixed pattern.
-pub fn encode(flow: &Reference, xid: u32, out: &mut Vec<u8>) {
+pub(crate) fn encode(flow: &Reference, xid: u32, out: &mut Vec<u8>) {
     let mut message = [0u8; 176];
     let mut at = 0;
     let mut put = |bytes: &[u8]| {
@@ -78,7 +78,7 @@ fn number(bytes: &[u8], at: usize) -> Option<usize> {
 }
 
 /// Goes over a FLOW_MOD and checks every length in it; how many fields and actions there are.
-pub fn walk(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn walk(bytes: &[u8]) -> Option<usize> {
     if bytes.first() != Some(&4) || bytes.get(1) != Some(&14) || number(bytes, 2)? != bytes.len() {
         return None;
     }

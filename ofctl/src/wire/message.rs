@@ -493,27 +493,30 @@ impl Message {
                 out.put_u16(control.flags.0);
                 Ok(())
             }),
-            Message::PortMod(m) => put(PORT_MOD, &|out| infallible(m.encode(out))),
-            Message::TableMod(m) => put(TABLE_MOD, &|out| infallible(m.encode(out))),
-            Message::MeterMod(m) => put(METER_MOD, &|out| infallible(m.encode(out))),
+            Message::PortMod(m) => put(PORT_MOD, &sure(|out| m.encode(out))),
+            Message::TableMod(m) => put(TABLE_MOD, &sure(|out| m.encode(out))),
+            Message::MeterMod(m) => put(METER_MOD, &sure(|out| m.encode(out))),
             Message::QueueGetConfigRequest(port) => put(QUEUE_GET_CONFIG_REQUEST, &|out| {
                 out.put_u32(port.0);
-                infallible(out.put_u32(0))
+                out.put_u32(0);
+                Ok(())
             }),
             Message::QueueGetConfigReply { port, queues } => put(QUEUE_GET_CONFIG_REPLY, &|out| {
                 out.put_u32(port.0);
                 out.put_u32(0);
-                infallible(queues.iter().for_each(|queue| queue.encode(out)))
+                queues.iter().for_each(|queue| queue.encode(out));
+                Ok(())
             }),
-            Message::RoleRequest(role) => put(ROLE_REQUEST, &|out| infallible(role.encode(out))),
-            Message::RoleReply(role) => put(ROLE_REPLY, &|out| infallible(role.encode(out))),
+            Message::RoleRequest(role) => put(ROLE_REQUEST, &sure(|out| role.encode(out))),
+            Message::RoleReply(role) => put(ROLE_REPLY, &sure(|out| role.encode(out))),
             Message::GetAsyncRequest => put(GET_ASYNC_REQUEST, &|_| Ok(())),
-            Message::GetAsyncReply(config) => put(GET_ASYNC_REPLY, &|out| infallible(config.encode(out))),
-            Message::SetAsync(config) => put(SET_ASYNC, &|out| infallible(config.encode(out))),
+            Message::GetAsyncReply(config) => put(GET_ASYNC_REPLY, &sure(|out| config.encode(out))),
+            Message::SetAsync(config) => put(SET_ASYNC, &sure(|out| config.encode(out))),
             Message::Nicira(message) => put(EXPERIMENTER, &|out| {
                 out.put_u32(super::NICIRA_EXPERIMENTER);
                 out.put_u32(message.subtype());
-                infallible(message.encode(out))
+                message.encode(out);
+                Ok(())
             }),
             Message::Experimenter { experimenter, kind, data } => put(EXPERIMENTER, &|out| {
                 out.put_u32(*experimenter);
@@ -604,9 +607,12 @@ impl Message {
     }
 }
 
-/// What a closure answers whose writing cannot fail.
-fn infallible((): ()) -> Result<(), EncodeError> {
-    Ok(())
+/// Writing that cannot fail, as writing that could.
+fn sure(write: impl Fn(&mut Vec<u8>)) -> impl Fn(&mut Vec<u8>) -> Result<(), EncodeError> {
+    move |out| {
+        write(out);
+        Ok(())
+    }
 }
 
 fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {

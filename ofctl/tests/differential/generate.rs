@@ -113,7 +113,7 @@ pub(crate) fn of_field(field: Field, random: &mut Random) -> String {
     };
     words.extend((!needs.is_empty()).then(|| needs.to_owned()));
     let said = |words: &[String], name: &str| words.iter().any(|word| word.contains(name));
-    let mut condition = |field: Field, words: &mut Vec<String>, random: &mut Random| {
+    let condition = |field: Field, words: &mut Vec<String>, random: &mut Random| {
         if has_plain_text(field) && !said(words, field.name()) {
             words.push(format!("{}={}", name(field), value(field, true, random)));
         }

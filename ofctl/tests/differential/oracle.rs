@@ -36,7 +36,7 @@ impl FakeSwitch {
     fn serve(&self) -> Vec<Vec<u8>> {
         let (mut stream, _) = self.listener.accept().expect("a client");
         let mut flows = Vec::new();
-        let mut say = |stream: &mut UnixStream, kind: u8, of: &[u8]| {
+        let say = |stream: &mut UnixStream, kind: u8, of: &[u8]| {
             let mut answer = of.to_vec();
             (answer[0], answer[1]) = (4, kind);
             // A client that has gone is seen at the next read.
