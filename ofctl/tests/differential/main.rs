@@ -36,7 +36,7 @@ fn random_flows_are_written_and_printed_as_ovs_ofctl_does() {
     let mut random = Random(setting("SLUICE_SEED").unwrap_or(7) * 2 + 0x9e37_79b9_7f4a_7c15);
     let folder = tempfile::tempdir().unwrap();
     let switch = oracle::FakeSwitch::new(folder.path());
-    let (mut same_bytes, mut same_text, mut compared) = (0, 0, 0);
+    let (mut same_bytes, mut same_text, mut compared, mut no_text) = (0, 0, 0, 0);
     let (mut wrong, mut refused) = (String::new(), String::new());
     let mut covered = vec![false; kinds];
     for turn in 0..n {
@@ -69,9 +69,9 @@ fn random_flows_are_written_and_printed_as_ovs_ofctl_does() {
             );
         }
         let printed = oracle::printed(&wanted);
-        if printed.contains("decode error") {
-            // It does not read what it writes: there is no text to compare with.
-            same_text += 1;
+        // Where it does not read what it wrote, or leaves something away, there is no text to compare with.
+        if printed.contains("decode error") || LOSSY.iter().any(|word| text.contains(word)) {
+            no_text += 1;
             continue;
         }
         let ours = match Message::decode(&wanted) {
@@ -80,20 +80,16 @@ fn random_flows_are_written_and_printed_as_ovs_ofctl_does() {
         };
         // It prints defaults differently in a message than in a dump: the table is never left away there.
         let without_table = |text: &str| text.strip_prefix("table:0 ").unwrap_or(text).to_owned();
-        if normalise(&without_table(&printed)) == normalise(&ours)
-            || LOSSY.iter().any(|word| text.contains(word))
-        {
+        if normalise(&without_table(&printed)) == normalise(&ours) {
             same_text += 1;
         } else {
             wrong += &format!("\n{text}\n  it prints {printed}\n  here      {ours}");
         }
     }
-    let share = |part: usize| 100.0 * part as f64 / compared as f64;
-    println!(
-        "{n} flows, {compared} accepted by ovs-ofctl: {:.2} % the same bytes, {:.2} % the same text",
-        share(same_bytes),
-        share(same_text)
-    );
+    let share = |part: usize, whole: usize| 100.0 * part as f64 / whole as f64;
+    let (bytes, texts) = (share(same_bytes, compared), share(same_text, compared - no_text));
+    println!("{n} flows, {compared} accepted by ovs-ofctl: {bytes:.2} % the same bytes");
+    println!("{} of them with a text to compare: {texts:.2} % the same", compared - no_text);
     let never: Vec<String> = covered
         .iter()
         .enumerate()
@@ -108,7 +104,8 @@ fn random_flows_are_written_and_printed_as_ovs_ofctl_does() {
     if std::env::var("SLUICE_VERBOSE").is_ok() {
         println!("refused by ovs-ofctl:{refused}\ndifferent:{wrong}");
     }
-    assert!(share(same_bytes) >= 99.5 && share(same_text) >= 99.5, "{wrong}");
+    assert!(compared * 10 >= n * 9, "too many are refused:{refused}");
+    assert!(bytes >= 99.5 && texts >= 99.5, "{wrong}");
 }
 
 /// The words of a flow, in whatever order a dump and a message have the properties before the match.
