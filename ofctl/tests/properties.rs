@@ -107,7 +107,7 @@ fn arbitrary_action() -> impl Strategy<Value = Action> {
             let n_bits = src.n_bits.min(dst.n_bits);
             Action::RegMove { src: SubField { n_bits, ..src }, dst: SubField { n_bits, ..dst } }
         }),
-        any::<u16>().prop_map(Action::PushVlan),
+        prop::sample::select(vec![0x8100, 0x88a8]).prop_map(Action::PushVlan),
         Just(Action::PopVlan),
         Just(Action::DecTtl),
         (0u8..255).prop_map(|table| Action::ResubmitTable { table: TableId(table) }),

@@ -276,6 +276,13 @@ fn append(body: &mut MultipartBody, part: MultipartBody) -> bool {
         (MultipartBody::Flow(all), MultipartBody::Flow(part)) => all.extend(part),
         (MultipartBody::Table(all), MultipartBody::Table(part)) => all.extend(part),
         (MultipartBody::PortDescription(all), MultipartBody::PortDescription(part)) => all.extend(part),
+        (MultipartBody::PortStats(all), MultipartBody::PortStats(part)) => all.extend(part),
+        (MultipartBody::Queue(all), MultipartBody::Queue(part)) => all.extend(part),
+        (MultipartBody::GroupStats(all), MultipartBody::GroupStats(part)) => all.extend(part),
+        (MultipartBody::GroupDescription(all), MultipartBody::GroupDescription(part)) => all.extend(part),
+        (MultipartBody::MeterStats(all), MultipartBody::MeterStats(part)) => all.extend(part),
+        (MultipartBody::MeterConfig(all), MultipartBody::MeterConfig(part)) => all.extend(part),
+        (MultipartBody::TableFeatures(all), MultipartBody::TableFeatures(part)) => all.extend(part),
         (MultipartBody::Unknown { kind, body: all }, MultipartBody::Unknown { kind: same, body })
             if *kind == same =>
         {
@@ -305,6 +312,17 @@ impl fmt::Display for Offending<'_> {
                 MultipartRequest::Aggregate(_) => out.write_str("aggregate statistics request"),
                 MultipartRequest::Table => out.write_str("table statistics request"),
                 MultipartRequest::PortDescription => out.write_str("port description request"),
+                MultipartRequest::PortStats(port) => write!(out, "statistics request of port {port}"),
+                MultipartRequest::Queue(port, queue) => {
+                    write!(out, "statistics request of port {port} queue {}", queue.0)
+                }
+                MultipartRequest::GroupStats(group) => write!(out, "statistics request of group {group}"),
+                MultipartRequest::GroupDescription => out.write_str("group description request"),
+                MultipartRequest::GroupFeatures => out.write_str("group features request"),
+                MultipartRequest::MeterStats(meter) => write!(out, "statistics request of meter {meter}"),
+                MultipartRequest::MeterConfig(meter) => write!(out, "config request of meter {meter}"),
+                MultipartRequest::MeterFeatures => out.write_str("meter features request"),
+                MultipartRequest::TableFeatures(_) => out.write_str("table features request"),
                 MultipartRequest::Unknown { kind, .. } => write!(out, "multipart request {kind}"),
             },
             other => write!(out, "{other:?}"),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::value::Masked;
-use crate::wire::{Field, Match};
+use crate::wire::{Field, FieldMatch, Match};
 
 pub(super) const IPV4: u16 = 0x0800;
 pub(super) const IPV6: u16 = 0x86dd;
@@ -198,6 +198,40 @@ const ORDER: &[Field] = {
     ]
 };
 
+/// The place of each field in [`ORDER`].
+static RANK: [u8; 256] = {
+    let mut rank = [u8::MAX; 256];
+    let mut place = 0;
+    while place < ORDER.len() {
+        rank[ORDER[place] as usize] = place as u8;
+        place += 1;
+    }
+    rank
+};
+
+/// The conditions of a match in the order in which they are printed.
+fn in_order(matching: &Match) -> impl Iterator<Item = (usize, &FieldMatch)> {
+    // Few matches have more conditions than this; then the rest is sorted on the heap.
+    let mut few = [(u8::MAX, 0u8); 16];
+    let mut many = Vec::new();
+    let n = matching.iter().len();
+    let ranks: &mut [(u8, u8)] = if n <= few.len() {
+        &mut few[..n]
+    } else {
+        many.resize(n, (u8::MAX, 0));
+        &mut many
+    };
+    for (place, (rank, condition)) in ranks.iter_mut().zip(matching).enumerate() {
+        *rank = (RANK[condition.field as usize], place as u8);
+    }
+    ranks.sort_unstable();
+    let all = matching.conditions();
+    (0..n).map(move |place| {
+        let (rank, place) = if n <= few.len() { few[place] } else { many[place] };
+        (usize::from(rank), &all[usize::from(place)])
+    })
+}
+
 /// How many fields stand before the protocol's short name.
 const BEFORE_PROTOCOL: usize = 15;
 
@@ -250,14 +284,15 @@ impl fmt::Display for Match {
             separator = ",";
             written
         };
-        for (place, &field) in ORDER.iter().enumerate() {
-            if place == BEFORE_PROTOCOL
-                && let Some(name) = protocol.name
+        let mut name = protocol.name;
+        for (place, condition) in in_order(self) {
+            if place >= BEFORE_PROTOCOL
+                && let Some(name) = name.take()
             {
                 comma(out)?;
                 out.write_str(name)?;
             }
-            let Some(condition) = self.get(field) else { continue };
+            let field = condition.field;
             match field {
                 Field::EthType if protocol.name.is_some() => {}
                 Field::IpProto if protocol.says_ip_proto => {}

@@ -7,8 +7,9 @@ use super::Hex;
 use super::actions::{Port16, separated, write_dotted, write_hex};
 use super::value::{Masked, Value};
 use crate::wire::{
-    Action, BundleOutput, ControllerAction, Ct, CtFlags, CtZone, Encap, EncapProperty, Learn, LearnFlags,
-    LearnSpec, MaskedField, Multipath, Nat, NatFlags, NatRange, PacketType, Sample, SampleDirection,
+    Action, BundleOutput, ControllerAction, Ct, CtFlags, CtZone, Encap, EncapProperty, Format, Learn,
+    LearnFlags, LearnSpec, MaskedField, Multipath, Nat, NatFlags, NatRange, PacketType, Sample,
+    SampleDirection,
 };
 
 /// Arguments in parentheses, with commas between those that are there.
@@ -179,7 +180,12 @@ impl fmt::Display for Learn {
 
 impl fmt::Display for MaskedField {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "set_field:{}->{}", Masked(self.field, self.value, self.mask), self.field.name())
+        let (field, value, mask) = (self.field, self.value, self.mask);
+        // In an action, unlike in a match, only the mask of a decimal number is hexadecimal.
+        if field.spec().format == Format::Decimal && !self.is_exact() {
+            return write!(out, "set_field:{}/{:#x}->{}", Value(field, value), mask.to_u128(), field.name());
+        }
+        write!(out, "set_field:{}->{}", Masked(field, value, mask), field.name())
     }
 }
 

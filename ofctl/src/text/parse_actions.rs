@@ -127,7 +127,7 @@ pub(super) fn arrow<'a>(span: Span<'a>) -> Result<(Span<'a>, Span<'a>), ParseErr
 /// True if loads have no header for the field, so that the form with a mask is used.
 fn needs_masked_form(field: Field) -> bool {
     let spec = field.spec();
-    spec.nxm.class.experimenter().is_some() || usize::from(spec.wire_bytes) > FieldValue::MAX_BYTES
+    field.is_experimenter() || usize::from(spec.wire_bytes) > FieldValue::MAX_BYTES
 }
 
 /// Bits `start..start + n` set.
@@ -179,7 +179,8 @@ fn parse_set_field(span: Span<'_>, out: &mut Vec<Action>) -> Result<(), ParseErr
     let (value, field) = arrow(span)?;
     let known = Field::from_name(field.text).filter(|field| field.spec().writable);
     let known = known.ok_or_else(|| field.bad_value("a field that actions can write"))?;
-    if !value.text.contains('/') {
+    // Flags with signs have a mask too: those that are named.
+    if !value.text.contains('/') && !value.text.starts_with(['+', '-']) {
         out.push(Action::SetField(known, parse_value(known, value)?));
         return Ok(());
     }

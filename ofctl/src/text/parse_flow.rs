@@ -101,6 +101,13 @@ fn set_once(
     Ok(true)
 }
 
+/// True for the fields for which Open vSwitch writes and reports the value as the mask too, so that a flow with any
+/// other mask would never be found again as it was added.
+fn is_own_mask(field: Field) -> bool {
+    use Field::*;
+    matches!(field, TunErspanVer | TunErspanDir | TunErspanHwid | TunGtpuFlags | TunGtpuMsgtype)
+}
+
 /// Adds one word to the match; `false` if it is no field's name.
 fn add_condition(matching: &mut Match, protocols: &Protocols, word: Word<'_>) -> Result<bool, ParseError> {
     let name = word.name.text;
@@ -159,7 +166,13 @@ fn add_condition(matching: &mut Match, protocols: &Protocols, word: Word<'_>) ->
         }
         _ => {
             let Some(field) = protocols.field(word.name)? else { return Ok(false) };
-            let (value, mask) = parse_masked(field, word.value()?)?;
+            let (value, mut mask) = parse_masked(field, word.value()?)?;
+            if is_own_mask(field) {
+                mask = value & mask;
+                if mask.is_zero() {
+                    return Ok(true);
+                }
+            }
             if field == Field::VlanVid
                 && matching.get(field).is_some_and(|known| known.mask == 0x1000u16.into())
             {

@@ -328,7 +328,7 @@ pub(super) fn parse_bundle(arguments: Span<'_>, load: bool) -> Result<Action, Pa
     }
     let mut members = Vec::new();
     let mut named = false;
-    while let Some(piece) = places.left.next() {
+    for piece in places.left.by_ref() {
         let member = match piece.split_once(":") {
             Some((name, first)) if matches!(name.text, "members" | "slaves") => {
                 named = true;

@@ -117,6 +117,11 @@ impl fmt::Display for Masked {
                 Some(length) => write!(out, "{}/{length}", value.to_ipv6()),
                 None => write!(out, "{}/{}", value.to_ipv6(), mask.to_ipv6()),
             },
+            // Open vSwitch leaves this mask away.
+            _ if field == Field::TunGbpFlags => Hex(value.to_u128()).fmt(out),
+            Format::Decimal if field.bits_wide() == 8 => {
+                write!(out, "{:#04x}/{:#04x}", value.to_u128(), mask.to_u128())
+            }
             // Masked 16-bit numbers always have the prefix, others only if they are not zero.
             Format::Decimal => write!(out, "{:#x}/{:#x}", value.to_u128(), mask.to_u128()),
             _ => write!(out, "{}/{}", Hex(value.to_u128()), Hex(mask.to_u128())),

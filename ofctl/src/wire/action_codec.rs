@@ -82,27 +82,33 @@ const IN_PORT_16: u16 = 0xfff8;
 /// The `max_len` of an `OUTPUT_REG`, for a register that may hold `OFPP_CONTROLLER`.
 const WHOLE_PACKET: u16 = 0xffff;
 
+/// Bytes of the shortest header, below which no packet is cut.
+const ETHERNET_HEADER: u32 = 14;
+
 pub(super) fn put_nicira<'a>(out: &'a mut Vec<u8>, subtype: u16) -> Nested<'a> {
     let mut out = Nested::begin(out, 2, Padding::Counted);
-    out.put_u16(action_type::EXPERIMENTER);
-    out.put_u16(0);
-    out.put_u32(super::NICIRA_EXPERIMENTER);
-    out.put_u16(subtype);
+    out.put(&nicira_header(0, subtype));
     out
 }
 
+/// What each Nicira action begins with.
+pub(super) fn nicira_header(length: u16, subtype: u16) -> [u8; 10] {
+    let ([a, b], [c, d]) = (length.to_be_bytes(), subtype.to_be_bytes());
+    [0xff, 0xff, a, b, 0, 0, 0x23, 0x20, c, d]
+}
+
 /// Offset, width and header of bits in an action that has two bytes for the one and four for the other.
-fn put_packed(bits: SubField, action: &'static str, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+fn packed(bits: SubField, action: &'static str) -> Result<[u8; 6], EncodeError> {
     let field = bits.field;
     if bits.n_bits > 64 {
         return Err(EncodeError::TooWide { field: field.name(), action });
     }
-    if field.spec().nxm.class.experimenter().is_some() {
+    let header = field.wire().nxm;
+    if header == 0 {
         return Err(EncodeError::FieldInAction { field: field.name(), action });
     }
-    out.put_u16(pack_bits(bits));
-    oxm::put_action_header(field, out);
-    Ok(())
+    let ([a, b], [c, d, e, f]) = (pack_bits(bits).to_be_bytes(), header.to_be_bytes());
+    Ok([a, b, c, d, e, f])
 }
 
 /// Offset and width in 16 bits, the width less one in the lower six.
@@ -110,13 +116,24 @@ pub(super) fn pack_bits(bits: SubField) -> u16 {
     bits.start << 6 | (bits.n_bits.saturating_sub(1) & 0x3f)
 }
 
-pub(super) fn unpack_bits(field: Option<Field>, packed: u16) -> Option<SubField> {
-    sub_field(field?, packed >> 6, (packed & 0x3f) + 1)
+/// The bits of a field that is known; `None` if it is not.
+pub(super) fn unpack_bits(field: Option<Field>, packed: u16) -> Result<Option<SubField>, DecodeError> {
+    sub_field(field, packed >> 6, (packed & 0x3f) + 1)
 }
 
-pub(super) fn sub_field(field: Field, start: u16, n_bits: u16) -> Option<SubField> {
-    let end = start.checked_add(n_bits)?;
-    (n_bits > 0 && end <= field.bits_wide()).then_some(SubField { field, start, n_bits })
+/// The bits of a field that is known; `None` if it is not.
+pub(super) fn sub_field(
+    field: Option<Field>,
+    start: u16,
+    n_bits: u16,
+) -> Result<Option<SubField>, DecodeError> {
+    let Some(field) = field else { return Ok(None) };
+    let fits = n_bits > 0 && start.checked_add(n_bits).is_some_and(|end| end <= field.bits_wide());
+    if fits {
+        Ok(Some(SubField { field, start, n_bits }))
+    } else {
+        Err(DecodeError::Refused { what: field.name(), error: "OFPBAC_BAD_SET_LEN" })
+    }
 }
 
 impl Action {
@@ -136,9 +153,11 @@ impl Action {
             Action::DecTtl => put_bare(action_type::DEC_NW_TTL, out),
             Action::Group(group) => put_short(action_type::GROUP, group.0.to_be_bytes(), out),
             Action::RegLoad { dst, value } => {
-                let mut out = put_nicira(out, subtype::REG_LOAD);
-                put_packed(*dst, "load", &mut out)?;
-                out.put_u64(*value);
+                let mut action = [0; 24];
+                action[..10].copy_from_slice(&nicira_header(24, subtype::REG_LOAD));
+                action[10..16].copy_from_slice(&packed(*dst, "load")?);
+                action[16..].copy_from_slice(&value.to_be_bytes());
+                out.put(&action);
             }
             Action::RegMove { src, dst } => {
                 let mut out = put_nicira(out, subtype::REG_MOVE);
@@ -158,7 +177,7 @@ impl Action {
                 put_resubmit(subtype::RESUBMIT_TABLE_CT, *port, *table, out);
             }
             // Only the second form has room for an experimenter's header.
-            Action::OutputReg(src) if src.field.spec().nxm.class.experimenter().is_some() => {
+            Action::OutputReg(src) if src.field.is_experimenter() => {
                 let mut out = put_nicira(out, subtype::OUTPUT_REG2);
                 out.put_u16(pack_bits(*src));
                 out.put_u16(WHOLE_PACKET);
@@ -166,7 +185,7 @@ impl Action {
             }
             Action::OutputReg(src) => {
                 let mut out = put_nicira(out, subtype::OUTPUT_REG);
-                put_packed(*src, "output", &mut out)?;
+                out.put(&packed(*src, "output")?);
                 out.put_u16(WHOLE_PACKET);
                 out.put_zeros(6);
             }
@@ -278,7 +297,8 @@ impl Action {
     }
 
     /// True if this action is written as these bytes, from which it was read. What is not, because something
-    /// stands where Open vSwitch does not look, is carried as it came.
+    /// stands where Open vSwitch does not look, is carried as it came. Not asked of what names tunnel options, whose
+    /// headers have the lengths that the bridge's TLV map gives them.
     fn reproduces(&self, whole: &[u8]) -> bool {
         match self {
             Action::Nat(_)
@@ -287,11 +307,9 @@ impl Action {
             | Action::Bundle(_)
             | Action::Sample(_)
             | Action::ControllerWith(_)
-            | Action::SetMasked(_)
             | Action::Encap(_)
             | Action::Decap(_)
             | Action::CheckPktLarger { .. }
-            | Action::DeleteField(_)
             | Action::DecTtlIds(_) => {
                 let mut again = Vec::with_capacity(whole.len());
                 self.encode(&mut again).is_ok() && again == whole
@@ -332,17 +350,17 @@ impl Depth {
 }
 
 fn put_output(port: OfPort, max_len: u16, out: &mut Vec<u8>) {
-    out.put_u16(action_type::OUTPUT);
-    out.put_u16(16);
-    out.put_u32(port.0);
-    out.put_u16(max_len);
-    out.put_zeros(6);
+    let mut action = [0; 16];
+    action[..2].copy_from_slice(&action_type::OUTPUT.to_be_bytes());
+    action[3] = 16;
+    action[4..8].copy_from_slice(&port.0.to_be_bytes());
+    action[8..10].copy_from_slice(&max_len.to_be_bytes());
+    out.put(&action);
 }
 
 fn put_short(kind: u16, argument: [u8; 4], out: &mut Vec<u8>) {
-    out.put_u16(kind);
-    out.put_u16(8);
-    out.put(&argument);
+    let ([high, low], [a, b, c, d]) = (kind.to_be_bytes(), argument);
+    out.put(&[high, low, 0, 8, a, b, c, d]);
 }
 
 fn put_bare(kind: u16, out: &mut Vec<u8>) {
@@ -385,13 +403,13 @@ fn take_known(kind: u16, body: &mut Reader<'_>, depth: Depth) -> Result<Option<A
             Some((field, value)) => {
                 let padding = body.rest();
                 if padding.len() >= 8 {
-                    return Err(DecodeError::Trailing { what: "set_field", left: padding.len() });
+                    return Ok(None);
                 }
                 Action::SetField(field, value)
             }
             None => return Ok(None),
         },
-        action_type::PUSH_VLAN => Action::PushVlan(take_ethertype(body)?),
+        action_type::PUSH_VLAN => Action::PushVlan(take_tag(body, &[0x8100, 0x88a8])?),
         action_type::POP_VLAN => {
             body.skip(4)?;
             Action::PopVlan
@@ -401,7 +419,7 @@ fn take_known(kind: u16, body: &mut Reader<'_>, depth: Depth) -> Result<Option<A
             Action::DecTtl
         }
         action_type::SET_QUEUE => Action::SetQueue(body.u32()?),
-        action_type::PUSH_MPLS => Action::PushMpls(take_ethertype(body)?),
+        action_type::PUSH_MPLS => Action::PushMpls(take_tag(body, &[0x8847, 0x8848])?),
         action_type::POP_MPLS => Action::PopMpls(take_ethertype(body)?),
         action_type::SET_MPLS_TTL => Action::SetMplsTtl(take_ttl(body)?),
         action_type::SET_NW_TTL => Action::SetNwTtl(take_ttl(body)?),
@@ -426,19 +444,31 @@ fn take_nicira(body: &mut Reader<'_>, depth: Depth) -> Result<Option<Action>, De
         subtype::REG_LOAD => {
             let packed = body.u16()?;
             let field = oxm::take_action_header(body)?;
-            let dst = unpack_bits(field, packed);
-            // An experimenter's field makes it longer than the form that is written here.
-            let value = if body.peek().len() == 8 { Some(body.u64()?) } else { None };
-            dst.zip(value).map(|(dst, value)| Action::RegLoad { dst, value })
+            // An experimenter's header makes it longer than the form of this action.
+            if body.peek().len() != 8 && field.is_none_or(|field| !field.is_experimenter()) {
+                return Err(body.bad_length(body.peek().len()));
+            }
+            match unpack_bits(field, packed)? {
+                Some(dst) if body.peek().len() == 8 => {
+                    let value = body.u64()?;
+                    if dst.n_bits < 64 && value >> dst.n_bits != 0 {
+                        return Err(DecodeError::Refused { what: "load", error: "OFPBAC_BAD_ARGUMENT" });
+                    }
+                    Some(Action::RegLoad { dst, value })
+                }
+                _ => None,
+            }
         }
         subtype::REG_MOVE => {
             let n_bits = body.u16()?;
             let (src_start, dst_start) = (body.u16()?, body.u16()?);
             let (src, dst) = (oxm::take_action_header(body)?, oxm::take_action_header(body)?);
-            let src = src.and_then(|field| sub_field(field, src_start, n_bits));
-            let dst = dst.and_then(|field| sub_field(field, dst_start, n_bits));
-            let padding = body.rest();
-            src.zip(dst).filter(|_| is_padding(padding)).map(|(src, dst)| Action::RegMove { src, dst })
+            let (src, dst) = (sub_field(src, src_start, n_bits)?, sub_field(dst, dst_start, n_bits)?);
+            let both = src.zip(dst);
+            if both.is_some() {
+                take_zeros(body)?;
+            }
+            both.map(|(src, dst)| Action::RegMove { src, dst })
         }
         subtype::RESUBMIT => {
             let port = body.u16()?;
@@ -447,8 +477,7 @@ fn take_nicira(body: &mut Reader<'_>, depth: Depth) -> Result<Option<Action>, De
         }
         subtype::RESUBMIT_TABLE => {
             let port = body.u16()?;
-            let table = TableId(body.u8()?);
-            body.skip(3)?;
+            let table = take_table(body)?;
             Some(match port {
                 IN_PORT_16 if table != TableId::ALL => Action::ResubmitTable { table },
                 _ => Action::ResubmitPort { port, table },
@@ -456,19 +485,26 @@ fn take_nicira(body: &mut Reader<'_>, depth: Depth) -> Result<Option<Action>, De
         }
         subtype::OUTPUT_REG => {
             let packed = body.u16()?;
-            let src = unpack_bits(oxm::take_action_header(body)?, packed);
+            let src = unpack_bits(oxm::take_action_header(body)?, packed)?;
             let max_len = body.u16()?;
-            let padding = body.rest();
-            src.filter(|_| max_len == WHOLE_PACKET && padding.len() == 6).map(Action::OutputReg)
+            if body.array::<6>()? != [0; 6] {
+                return Err(DecodeError::Refused { what: "output", error: "OFPBAC_BAD_ARGUMENT" });
+            }
+            src.filter(|_| max_len == WHOLE_PACKET).map(Action::OutputReg)
         }
         subtype::STACK_PUSH | subtype::STACK_POP => {
+            // The whole action has 24 bytes, whichever header it has.
+            let mut body = body.sub("stack", 14)?;
+            let body = &mut body;
             let start = body.u16()?;
             let field = oxm::take_action_header(body)?;
             let n_bits = body.u16()?;
-            let padding = body.rest();
-            let bits = field.and_then(|field| sub_field(field, start, n_bits));
+            let bits = sub_field(field, start, n_bits)?;
+            if bits.is_some() {
+                take_zeros(body)?;
+            }
             let wrap = if subtype == subtype::STACK_PUSH { Action::StackPush } else { Action::StackPop };
-            bits.filter(|_| is_padding(padding)).map(wrap)
+            bits.map(wrap)
         }
         subtype::NOTE => Some(Action::Note(body.rest().into())),
         subtype::CT => Ct::take(body, depth)?.map(|ct| Action::Ct(Box::new(ct))),
@@ -485,20 +521,26 @@ fn take_nicira(body: &mut Reader<'_>, depth: Depth) -> Result<Option<Action>, De
             BundleOutput::take(body, subtype == subtype::BUNDLE_LOAD)?.map(|b| Action::Bundle(Box::new(b)))
         }
         subtype::SAMPLE | subtype::SAMPLE2 | subtype::SAMPLE3 => {
-            Sample::take(body, subtype != subtype::SAMPLE)?.map(|sample| Action::Sample(Box::new(sample)))
+            Sample::take(body, subtype)?.map(|sample| Action::Sample(Box::new(sample)))
         }
         subtype::CONTROLLER => ControllerAction::take(body)?.map(|c| Action::ControllerWith(Box::new(c))),
         subtype::CONTROLLER2 => {
             ControllerAction::take_second(body)?.map(|c| Action::ControllerWith(Box::new(c)))
         }
         subtype::REG_LOAD2 => MaskedField::take(body)?.map(|masked| Action::SetMasked(Box::new(masked))),
-        subtype::OUTPUT_TRUNC => Some(Action::OutputTrunc { port: body.u16()?, max_len: body.u32()? }),
+        subtype::OUTPUT_TRUNC => {
+            let (port, max_len) = (body.u16()?, body.u32()?);
+            if max_len < ETHERNET_HEADER {
+                return Err(DecodeError::Refused { what: "output", error: "OFPBAC_BAD_ARGUMENT" });
+            }
+            Some(Action::OutputTrunc { port, max_len })
+        }
         subtype::OUTPUT_REG2 => {
             let (packed, max_len) = (body.u16()?, body.u16()?);
-            let src = unpack_bits(oxm::take_action_header(body)?, packed);
+            let src = unpack_bits(oxm::take_action_header(body)?, packed)?;
             let padding = body.rest();
             // Only a field that the first form cannot name is written in this form.
-            let second = |src: &SubField| src.field.spec().nxm.class.experimenter().is_some();
+            let second = |src: &SubField| src.field.is_experimenter();
             src.filter(|src| max_len == WHOLE_PACKET && is_padding(padding) && second(src))
                 .map(Action::OutputReg)
         }
@@ -521,8 +563,7 @@ fn take_nicira(body: &mut Reader<'_>, depth: Depth) -> Result<Option<Action>, De
             Some(Action::DecTtlIds(ids))
         }
         subtype::RESUBMIT_TABLE_CT => {
-            let (port, table) = (body.u16()?, TableId(body.u8()?));
-            body.skip(3)?;
+            let (port, table) = (body.u16()?, take_table(body)?);
             Some(Action::ResubmitCt { port, table })
         }
         subtype::ENCAP => Encap::take(body)?.map(|encap| Action::Encap(Box::new(encap))),
@@ -534,15 +575,12 @@ fn take_nicira(body: &mut Reader<'_>, depth: Depth) -> Result<Option<Action>, De
         subtype::CHECK_PKT_LARGER => {
             let (length, start) = (body.u16()?, body.u16()?);
             let field = oxm::take_action_header(body)?;
-            if body.rest().iter().any(|&byte| byte != 0) {
-                return Err(DecodeError::Refused { what: "check_pkt_larger", error: "NXBRC_MUST_BE_ZERO" });
-            }
-            let dst = field.and_then(|field| sub_field(field, start, 1));
-            dst.map(|dst| Action::CheckPktLarger { length, dst })
+            take_zeros(body)?;
+            sub_field(field, start, 1)?.map(|dst| Action::CheckPktLarger { length, dst })
         }
         subtype::DELETE_FIELD => {
-            let field = oxm::take_action_header(body)?;
-            body.rest();
+            // The whole action has 24 bytes, whichever header it has.
+            let field = oxm::take_action_header(&mut body.sub("delete_field", 14)?)?;
             field.map(Action::DeleteField)
         }
         subtype::CLONE if body.array::<6>()? == [0; 6] => {
@@ -560,6 +598,15 @@ fn take_ethertype(body: &mut Reader<'_>) -> Result<u16, DecodeError> {
     Ok(ethertype)
 }
 
+/// Takes the Ethernet type of a tag, one of these.
+fn take_tag(body: &mut Reader<'_>, known: &[u16]) -> Result<u16, DecodeError> {
+    let ethertype = take_ethertype(body)?;
+    if !known.contains(&ethertype) {
+        return Err(DecodeError::Refused { what: "tag", error: "OFPBAC_BAD_ARGUMENT" });
+    }
+    Ok(ethertype)
+}
+
 fn take_ttl(body: &mut Reader<'_>) -> Result<u8, DecodeError> {
     let ttl = body.u8()?;
     body.skip(3)?;
@@ -571,15 +618,31 @@ fn take_bare(action: Action, body: &mut Reader<'_>) -> Result<Option<Action>, De
     Ok((body.array::<6>()? == [0; 6]).then_some(action))
 }
 
+/// Takes the padding at the end, which must be zeros.
+fn take_zeros(body: &mut Reader<'_>) -> Result<(), DecodeError> {
+    if body.rest().iter().all(|&byte| byte == 0) {
+        return Ok(());
+    }
+    Err(DecodeError::Refused { what: "action", error: "NXBRC_MUST_BE_ZERO" })
+}
+
+/// Takes a resubmit's table and the zeros after it.
+fn take_table(body: &mut Reader<'_>) -> Result<TableId, DecodeError> {
+    let [table, padding @ ..] = body.array::<4>()?;
+    if padding != [0; 3] {
+        return Err(DecodeError::Refused { what: "resubmit", error: "OFPBAC_BAD_ARGUMENT" });
+    }
+    Ok(TableId(table))
+}
+
 fn is_padding(bytes: &[u8]) -> bool {
     bytes.len() < 8 && bytes.iter().all(|&byte| byte == 0)
 }
 
 fn put_actions(kind: u16, actions: &[Action], out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let mut out = Nested::begin(out, 2, Padding::Counted);
-    out.put_u16(kind);
-    out.put_u16(0);
-    out.put_u32(0);
+    let [high, low] = kind.to_be_bytes();
+    out.put(&[high, low, 0, 0, 0, 0, 0, 0]);
     actions.iter().try_for_each(|action| action.encode(&mut out))
 }
 

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::action::Action;
-use super::action_codec::{Depth, pack_bits, put_nicira, subtype, unpack_bits};
-use super::cursor::{Put, Reader};
+use super::action_codec::{Depth, nicira_header, pack_bits, put_nicira, subtype, unpack_bits};
+use super::cursor::{Nested, Padding, Put, Reader};
 use super::error::{DecodeError, EncodeError};
-use super::field::SubField;
+use super::field::{Field, SubField};
 use super::ids::TableId;
 use super::oxm;
 
@@ -61,26 +61,28 @@ impl Ct {
     /// `NX_CT_RECIRC_NONE`.
     const NO_TABLE: u8 = 0xff;
 
+    /// True for the fields of the connection itself, the only ones that actions in here may write.
+    fn is_written(field: Field) -> bool {
+        matches!(field, Field::CtMark | Field::CtLabel)
+    }
+
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let mut out = put_nicira(out, subtype::CT);
-        out.put_u16(self.flags.0);
-        match self.zone {
-            CtZone::Number(number) => {
-                out.put_u32(0);
-                out.put_u16(number);
-            }
-            CtZone::Field(bits) => {
-                let field = bits.field;
-                if field.spec().nxm.class.experimenter().is_some() {
-                    return Err(EncodeError::FieldInAction { field: field.name(), action: "ct" });
-                }
-                oxm::put_action_header(field, &mut out);
-                out.put_u16(pack_bits(bits));
-            }
-        }
-        out.put_u8(self.table.map_or(Self::NO_TABLE, |table| table.0));
-        out.put_zeros(3);
-        out.put_u16(self.alg);
+        let (header, zone) = match self.zone {
+            CtZone::Number(number) => (0, number),
+            CtZone::Field(bits) => match bits.field.wire().nxm {
+                0 => return Err(EncodeError::FieldInAction { field: bits.field.name(), action: "ct" }),
+                header => (header, pack_bits(bits)),
+            },
+        };
+        let mut fixed = [0; 24];
+        fixed[..10].copy_from_slice(&nicira_header(24, subtype::CT));
+        fixed[10..12].copy_from_slice(&self.flags.0.to_be_bytes());
+        fixed[12..16].copy_from_slice(&header.to_be_bytes());
+        fixed[16..18].copy_from_slice(&zone.to_be_bytes());
+        fixed[18] = self.table.map_or(Self::NO_TABLE, |table| table.0);
+        fixed[22..].copy_from_slice(&self.alg.to_be_bytes());
+        let mut out = Nested::begin(out, 2, Padding::Counted);
+        out.put(&fixed);
         self.actions.iter().try_for_each(|action| action.encode(&mut out))
     }
 
@@ -96,7 +98,7 @@ impl Ct {
             CtZone::Number(body.u16()?)
         } else {
             let field = oxm::take_action_header(body)?;
-            let Some(bits) = unpack_bits(field, body.u16()?) else { return Ok(None) };
+            let Some(bits) = unpack_bits(field, body.u16()?)? else { return Ok(None) };
             if bits.n_bits != 16 {
                 return Err(DecodeError::Refused { what: "ct zone", error: "OFPBAC_BAD_SET_LEN" });
             }
@@ -107,6 +109,16 @@ impl Ct {
         let alg = body.u16()?;
         let nested = body.peek().len();
         let actions = Action::take_nested(body.sub("ct", nested)?, depth.deeper("ct")?)?;
+        let allowed = |action: &Action| match action {
+            Action::Nat(_) | Action::Unknown(_) => true,
+            Action::SetField(field, _) => Self::is_written(*field),
+            Action::RegLoad { dst, .. } | Action::RegMove { dst, .. } => Self::is_written(dst.field),
+            Action::SetMasked(masked) => Self::is_written(masked.field),
+            _ => false,
+        };
+        if !actions.iter().all(allowed) {
+            return Err(bad());
+        }
         if !flags.contains(CtFlags::COMMIT) {
             let plain = |action: &Action| matches!(action, Action::Nat(nat) if nat.is_plain());
             let unknown = |action: &Action| matches!(action, Action::Unknown(_));

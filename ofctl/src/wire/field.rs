@@ -173,6 +173,11 @@ impl Field {
         self.spec().name
     }
 
+    /// True if its header in Nicira actions is an experimenter's, for which some actions have no room.
+    pub fn is_experimenter(self) -> bool {
+        self.spec().nxm.class.experimenter().is_some()
+    }
+
     /// Width in bits.
     pub fn bits_wide(self) -> u16 {
         self.spec().bits
@@ -183,19 +188,15 @@ impl Field {
     /// Open vSwitch tells a flow with a mask of all meaningful bits from one with no mask, except for the VLAN
     /// identifier and the fragment kind, whose spare bits it drops. Tunnel options are wider than a
     /// [`FieldValue`]; for them it is all 128 bits.
+    #[inline]
     pub fn exact_mask(self) -> FieldValue {
-        let bits = match self {
-            Field::VlanVid => 13,
-            Field::IpFrag => 2,
-            _ => {
-                let spec = self.spec();
-                if spec.maskable { 8 * u16::from(spec.wire_bytes) } else { spec.bits }
-            }
-        };
-        match bits {
-            128.. => FieldValue::from(u128::MAX),
-            _ => FieldValue::from((1u128 << bits) - 1),
-        }
+        WIRE[self as usize].exact_mask
+    }
+
+    /// What the wire needs of the field, all of it in one place.
+    #[inline]
+    pub(super) fn wire(self) -> &'static WireSpec {
+        &WIRE[self as usize]
     }
 
     /// All bits of the field.
@@ -220,15 +221,12 @@ impl Field {
 
     /// Finds a field by either of its text names.
     pub fn from_name(name: &str) -> Option<Field> {
-        FIELDS
-            .iter()
-            .find(|spec| spec.name == name || (!spec.alias.is_empty() && spec.alias == name))
-            .map(|s| s.field)
+        super::names::by_name(name)
     }
 
     /// Finds a field by the name of one of its headers, such as `NXM_NX_REG0`.
     pub fn from_header_name(name: &str) -> Option<Field> {
-        FIELDS.iter().find(|spec| spec.oxm.name == name || spec.nxm.name == name).map(|s| s.field)
+        super::names::by_header_name(name)
     }
 
     /// Finds a field by class and number; `experimenter` where the class is [`Class::EXPERIMENTER`].
@@ -250,6 +248,54 @@ impl Field {
         }
     }
 }
+
+/// What reading and writing a match need of a field: a few bytes, where a [`FieldSpec`] has many.
+pub(super) struct WireSpec {
+    /// Its header without a mask; 0 if the value has no fixed length or the header an experimenter.
+    pub(super) header: u32,
+    /// Its header in Nicira actions; 0 if it is an experimenter's.
+    pub(super) nxm: u32,
+    /// The mask of an exact match.
+    pub(super) exact_mask: FieldValue,
+    /// A match may hold it as it came.
+    pub(super) is_canonical: bool,
+}
+
+impl WireSpec {
+    const fn header(header: &Header, bytes: u8) -> u32 {
+        (header.class.number() as u32) << 16 | (header.number as u32) << 9 | bytes as u32
+    }
+
+    const fn of(spec: &FieldSpec) -> WireSpec {
+        let bits = match spec.field {
+            Field::VlanVid => 13,
+            Field::IpFrag => 2,
+            _ if spec.maskable => 8 * spec.wire_bytes as u32,
+            _ => spec.bits as u32,
+        };
+        let has_header = spec.oxm.class.experimenter().is_none() && spec.wire_bytes <= 16;
+        WireSpec {
+            header: if has_header { Self::header(&spec.oxm, spec.wire_bytes) } else { 0 },
+            nxm: match spec.nxm.class.experimenter() {
+                None => Self::header(&spec.nxm, spec.wire_bytes),
+                Some(_) => 0,
+            },
+            exact_mask: FieldValue::new(if bits >= 128 { u128::MAX } else { (1 << bits) - 1 }),
+            is_canonical: super::matching::is_canonical(spec.field),
+        }
+    }
+}
+
+static WIRE: [WireSpec; FIELDS.len()] = {
+    let mut wire = [const { WireSpec { header: 0, nxm: 0, exact_mask: FieldValue::new(0), is_canonical: false } };
+        FIELDS.len()];
+    let mut row = 0;
+    while row < FIELDS.len() {
+        wire[row] = WireSpec::of(&FIELDS[row]);
+        row += 1;
+    }
+    wire
+};
 
 const NO_ROW: u8 = u8::MAX;
 
@@ -308,6 +354,9 @@ mod tests {
         for (row, spec) in FIELDS.iter().enumerate() {
             assert_eq!(spec.field as usize, row);
             assert_eq!(Field::from_name(spec.name), Some(spec.field));
+            if !spec.alias.is_empty() {
+                assert_eq!(Field::from_name(spec.alias), Some(spec.field));
+            }
             for header in [spec.oxm, spec.nxm] {
                 assert_eq!(Field::from_header_name(header.name), Some(spec.field));
                 let found =
@@ -319,6 +368,9 @@ mod tests {
 
     #[test]
     fn unknown_headers_are_not_found() {
+        for name in ["", "reg", "reg16", "NXM_NX_REG16", "Reg0", "reg0 "] {
+            assert_eq!((Field::from_name(name), Field::from_header_name(name)), (None, None), "{name}");
+        }
         assert_eq!(Field::from_header(0x8000, 127, None), None);
         assert_eq!(Field::from_header(0x8000, 200, None), None);
         assert_eq!(Field::from_header(0xffff, 42, Some(1)), None);

@@ -7,6 +7,7 @@ use super::cursor::{Nested, Padding, Put, Reader};
 use super::error::{DecodeError, EncodeError};
 use super::ids::{Cookie, GroupId, OfPort, TableId};
 use super::matching::Match;
+use super::multipart::take_each;
 use crate::flow::{FlowEntry, FlowFlags, FlowKey};
 
 /// `OFP_NO_BUFFER`: the switch keeps no packet for this.
@@ -124,6 +125,20 @@ impl FlowMod {
         FlowKey { table: self.table, priority: self.priority, matching: self.matching.clone() }
     }
 
+    /// The entry that an addition makes, without a copy.
+    pub fn into_entry(self) -> FlowEntry {
+        FlowEntry {
+            table: self.table,
+            priority: self.priority,
+            cookie: self.cookie,
+            matching: self.matching,
+            instructions: self.instructions,
+            idle_timeout: self.idle_timeout,
+            hard_timeout: self.hard_timeout,
+            flags: self.flags,
+        }
+    }
+
     /// The entry that an addition makes.
     pub fn entry(&self) -> FlowEntry {
         FlowEntry {
@@ -139,18 +154,24 @@ impl FlowMod {
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        out.put_u64(self.cookie.0);
-        out.put_u64(self.cookie_mask);
-        out.put_u8(self.table.0);
-        out.put_u8(self.command as u8);
-        out.put_u16(self.idle_timeout);
-        out.put_u16(self.hard_timeout);
-        out.put_u16(self.priority);
-        out.put_u32(self.buffer_id);
-        out.put_u32(self.out_port.0);
-        out.put_u32(self.out_group.0);
-        out.put_u16(self.flags.0);
-        out.put_u16(0);
+        let mut fixed = [0; 40];
+        let mut left = &mut fixed[..];
+        let mut put = |bytes: &[u8]| {
+            let (place, rest) = std::mem::take(&mut left).split_at_mut(bytes.len());
+            place.copy_from_slice(bytes);
+            left = rest;
+        };
+        put(&self.cookie.0.to_be_bytes());
+        put(&self.cookie_mask.to_be_bytes());
+        put(&[self.table.0, self.command as u8]);
+        put(&self.idle_timeout.to_be_bytes());
+        put(&self.hard_timeout.to_be_bytes());
+        put(&self.priority.to_be_bytes());
+        put(&self.buffer_id.to_be_bytes());
+        put(&self.out_port.0.to_be_bytes());
+        put(&self.out_group.0.to_be_bytes());
+        put(&self.flags.0.to_be_bytes());
+        out.put(&fixed);
         self.matching.encode(out);
         self.instructions.encode(out)
     }
@@ -212,6 +233,18 @@ pub enum GroupType {
     FastFailover,
 }
 
+impl GroupType {
+    pub(super) fn take(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match input.u8()? {
+            0 => GroupType::All,
+            1 => GroupType::Select,
+            2 => GroupType::Indirect,
+            3 => GroupType::FastFailover,
+            other => return Err(DecodeError::BadValue { what: "group type", value: other.into() }),
+        })
+    }
+}
+
 /// `ofp_bucket`: one set of actions of a group.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bucket {
@@ -229,6 +262,29 @@ impl Bucket {
     /// A bucket of these actions that watches nothing.
     pub fn new(weight: u16, actions: Vec<Action>) -> Self {
         Bucket { weight, watch_port: OfPort::ANY, watch_group: GroupId::ANY, actions }
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let mut out = Nested::begin(out, 0, Padding::Counted);
+        out.put_u16(0);
+        out.put_u16(self.weight);
+        out.put_u32(self.watch_port.0);
+        out.put_u32(self.watch_group.0);
+        out.put_u32(0);
+        self.actions.iter().try_for_each(|action| action.encode(&mut out))
+    }
+
+    pub(super) fn take(input: &mut Reader<'_>) -> Result<Bucket, DecodeError> {
+        let length = usize::from(input.u16()?);
+        if length < 16 {
+            return Err(DecodeError::BadLength { what: "bucket", length });
+        }
+        let mut body = input.sub("bucket", length - 2)?;
+        let weight = body.u16()?;
+        let watch_port = OfPort(body.u32()?);
+        let watch_group = GroupId(body.u32()?);
+        body.skip(4)?;
+        Ok(Bucket { weight, watch_port, watch_group, actions: Action::take_all(body)? })
     }
 }
 
@@ -251,16 +307,7 @@ impl GroupMod {
         out.put_u8(self.kind as u8);
         out.put_u8(0);
         out.put_u32(self.group.0);
-        for bucket in &self.buckets {
-            let mut out = Nested::begin(out, 0, Padding::Counted);
-            out.put_u16(0);
-            out.put_u16(bucket.weight);
-            out.put_u32(bucket.watch_port.0);
-            out.put_u32(bucket.watch_group.0);
-            out.put_u32(0);
-            bucket.actions.iter().try_for_each(|action| action.encode(&mut out))?;
-        }
-        Ok(())
+        self.buckets.iter().try_for_each(|bucket| bucket.encode(out))
     }
 
     pub(crate) fn take(input: &mut Reader<'_>) -> Result<GroupMod, DecodeError> {
@@ -270,28 +317,10 @@ impl GroupMod {
             2 => GroupModCommand::Delete,
             other => return Err(DecodeError::BadValue { what: "group_mod command", value: other.into() }),
         };
-        let kind = match input.u8()? {
-            0 => GroupType::All,
-            1 => GroupType::Select,
-            2 => GroupType::Indirect,
-            3 => GroupType::FastFailover,
-            other => return Err(DecodeError::BadValue { what: "group type", value: other.into() }),
-        };
+        let kind = GroupType::take(input)?;
         input.skip(1)?;
         let group = GroupId(input.u32()?);
-        let mut buckets = Vec::new();
-        while !input.is_empty() {
-            let length = usize::from(input.u16()?);
-            if length < 16 {
-                return Err(DecodeError::BadLength { what: "bucket", length });
-            }
-            let mut body = input.sub("bucket", length - 2)?;
-            let weight = body.u16()?;
-            let watch_port = OfPort(body.u32()?);
-            let watch_group = GroupId(body.u32()?);
-            body.skip(4)?;
-            buckets.push(Bucket { weight, watch_port, watch_group, actions: Action::take_all(body)? });
-        }
+        let buckets = take_each(input, Bucket::take)?;
         Ok(GroupMod { command, kind, group, buckets })
     }
 }

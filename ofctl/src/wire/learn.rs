@@ -80,7 +80,7 @@ fn bad(error: &'static str) -> DecodeError {
 
 fn put_bits(bits: SubField, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let field = bits.field;
-    if field.spec().nxm.class.experimenter().is_some() {
+    if field.is_experimenter() {
         return Err(EncodeError::FieldInAction { field: field.name(), action: "learn" });
     }
     oxm::put_action_header(field, out);
@@ -89,9 +89,10 @@ fn put_bits(bits: SubField, out: &mut Vec<u8>) -> Result<(), EncodeError> {
 }
 
 fn take_bits(n_bits: u16, input: &mut Reader<'_>) -> Result<Option<SubField>, DecodeError> {
-    let field = oxm::take_action_header(input)?;
-    let start = input.u16()?;
-    Ok(field.and_then(|field| sub_field(field, start, n_bits)))
+    let mut bits = input.sub("learn", 6)?;
+    let field = oxm::take_action_header(&mut bits)?;
+    let start = bits.u16()?;
+    sub_field(field, start, n_bits)
 }
 
 impl LearnSpec {
@@ -249,7 +250,10 @@ impl Learn {
             }
             if flags & LearnFlags::WRITE_RESULT != 0 {
                 let Some(field) = oxm::take_action_header(body)? else { return Ok(None) };
-                learn.result_dst = Some(result_bit(field, start)?);
+                learn.result_dst = result_bit(field, start)?;
+                if learn.result_dst.is_none() {
+                    return Ok(None);
+                }
             } else if start != 0 {
                 return Err(bad("OFPBAC_BAD_ARGUMENT"));
             }
@@ -272,9 +276,10 @@ impl Learn {
     }
 }
 
-fn result_bit(field: Field, start: u16) -> Result<SubField, DecodeError> {
+/// The bit for the result; `None` if it is outside of its field, at which Open vSwitch does not look.
+fn result_bit(field: Field, start: u16) -> Result<Option<SubField>, DecodeError> {
     if !field.spec().writable {
         return Err(bad("OFPBAC_BAD_SET_ARGUMENT"));
     }
-    sub_field(field, start, 1).ok_or(bad("OFPBAC_BAD_SET_LEN"))
+    Ok((start < field.bits_wide()).then_some(SubField { field, start, n_bits: 1 }))
 }

@@ -101,6 +101,18 @@ impl Match {
         }
     }
 
+    /// Adds a condition that comes after all others, if it does and needs no change.
+    #[inline]
+    pub(super) fn push_in_order(&mut self, field: Field, value: FieldValue, mask: FieldValue) -> bool {
+        let in_order = self.fields.last().is_none_or(|last| last.field < field);
+        let plain =
+            in_order && field.wire().is_canonical && !mask.is_zero() && (mask & field.exact_mask()) == mask;
+        if plain {
+            self.fields.push(FieldMatch { field, value: value & mask, mask });
+        }
+        plain
+    }
+
     fn set_plain(&mut self, field: Field, value: FieldValue, mask: FieldValue) {
         let mask = mask & field.exact_mask();
         let entry = FieldMatch { field, value: value & mask, mask };
@@ -122,6 +134,11 @@ impl Match {
     /// The conditions, in canonical order.
     pub fn iter(&self) -> std::slice::Iter<'_, FieldMatch> {
         self.fields.iter()
+    }
+
+    /// The conditions, in canonical order.
+    pub(crate) fn conditions(&self) -> &[FieldMatch] {
+        &self.fields
     }
 
     /// The condition on one field.
@@ -164,8 +181,17 @@ const REGISTERS: [Field; 16] = {
     [Reg0, Reg1, Reg2, Reg3, Reg4, Reg5, Reg6, Reg7, Reg8, Reg9, Reg10, Reg11, Reg12, Reg13, Reg14, Reg15]
 };
 
+/// False for the fields that a match holds as other fields, or not with every mask.
+pub(super) const fn is_canonical(field: Field) -> bool {
+    registers(field).is_none()
+        && !matches!(
+            field,
+            Field::VlanTci | Field::TunFlags | Field::CtState | Field::IpTos | Field::InPort16
+        )
+}
+
 /// First 32-bit register and number of registers that a long register stands for.
-fn registers(field: Field) -> Option<(usize, usize)> {
+const fn registers(field: Field) -> Option<(usize, usize)> {
     match field {
         Field::XReg0
         | Field::XReg1

@@ -1,10 +1,13 @@
 //! Whole messages: the header of OpenFlow 1.3.5 §7.1, and one variant a message type.
 
+use super::control::{AsyncConfig, PortMod, QueueConfig, RoleRequest, TableMod};
 use super::cursor::{Put, Reader};
 use super::error::{DecodeError, EncodeError, ErrorCode};
 use super::flow_mod::{FlowMod, FlowRemoved, GroupMod};
-use super::ids::{BundleId, Xid};
-use super::multipart::{MultipartReply, MultipartRequest};
+use super::ids::{BundleId, OfPort, Xid};
+use super::meter::MeterMod;
+use super::multipart::{MultipartReply, MultipartRequest, take_each};
+use super::nxt::NiciraMessage;
 use super::port::{PacketIn, PacketOut, PortStatus};
 
 /// The version number of OpenFlow 1.3 in message headers.
@@ -31,10 +34,20 @@ mod kind {
     pub(super) const PACKET_OUT: u8 = 13;
     pub(super) const FLOW_MOD: u8 = 14;
     pub(super) const GROUP_MOD: u8 = 15;
+    pub(super) const PORT_MOD: u8 = 16;
+    pub(super) const TABLE_MOD: u8 = 17;
     pub(super) const MULTIPART_REQUEST: u8 = 18;
     pub(super) const MULTIPART_REPLY: u8 = 19;
     pub(super) const BARRIER_REQUEST: u8 = 20;
     pub(super) const BARRIER_REPLY: u8 = 21;
+    pub(super) const QUEUE_GET_CONFIG_REQUEST: u8 = 22;
+    pub(super) const QUEUE_GET_CONFIG_REPLY: u8 = 23;
+    pub(super) const ROLE_REQUEST: u8 = 24;
+    pub(super) const ROLE_REPLY: u8 = 25;
+    pub(super) const GET_ASYNC_REQUEST: u8 = 26;
+    pub(super) const GET_ASYNC_REPLY: u8 = 27;
+    pub(super) const SET_ASYNC: u8 = 28;
+    pub(super) const METER_MOD: u8 = 29;
 }
 
 /// `ONF_ET_BUNDLE_CONTROL` and `ONF_ET_BUNDLE_ADD_MESSAGE` of ONF extension 230.
@@ -264,6 +277,33 @@ pub enum Message {
     BarrierRequest,
     /// `OFPT_BARRIER_REPLY`.
     BarrierReply,
+    /// `OFPT_PORT_MOD`.
+    PortMod(PortMod),
+    /// `OFPT_TABLE_MOD`.
+    TableMod(TableMod),
+    /// `OFPT_METER_MOD`.
+    MeterMod(MeterMod),
+    /// `OFPT_QUEUE_GET_CONFIG_REQUEST` of a port, or of [`OfPort::ANY`].
+    QueueGetConfigRequest(OfPort),
+    /// `OFPT_QUEUE_GET_CONFIG_REPLY`.
+    QueueGetConfigReply {
+        /// The port that was asked for.
+        port: OfPort,
+        /// Its queues.
+        queues: Vec<QueueConfig>,
+    },
+    /// `OFPT_ROLE_REQUEST`.
+    RoleRequest(RoleRequest),
+    /// `OFPT_ROLE_REPLY`.
+    RoleReply(RoleRequest),
+    /// `OFPT_GET_ASYNC_REQUEST`.
+    GetAsyncRequest,
+    /// `OFPT_GET_ASYNC_REPLY`.
+    GetAsyncReply(AsyncConfig),
+    /// `OFPT_SET_ASYNC`.
+    SetAsync(AsyncConfig),
+    /// One of Nicira's `OFPT_EXPERIMENTER`s.
+    Nicira(NiciraMessage),
     /// `ONF_ET_BUNDLE_CONTROL`.
     BundleControl(BundleControl),
     /// `ONF_ET_BUNDLE_ADD_MESSAGE`.
@@ -453,6 +493,31 @@ impl Message {
                 out.put_u16(control.flags.0);
                 Ok(())
             }),
+            Message::PortMod(m) => put(PORT_MOD, &sure(|out| m.encode(out))),
+            Message::TableMod(m) => put(TABLE_MOD, &sure(|out| m.encode(out))),
+            Message::MeterMod(m) => put(METER_MOD, &sure(|out| m.encode(out))),
+            Message::QueueGetConfigRequest(port) => put(QUEUE_GET_CONFIG_REQUEST, &|out| {
+                out.put_u32(port.0);
+                out.put_u32(0);
+                Ok(())
+            }),
+            Message::QueueGetConfigReply { port, queues } => put(QUEUE_GET_CONFIG_REPLY, &|out| {
+                out.put_u32(port.0);
+                out.put_u32(0);
+                queues.iter().for_each(|queue| queue.encode(out));
+                Ok(())
+            }),
+            Message::RoleRequest(role) => put(ROLE_REQUEST, &sure(|out| role.encode(out))),
+            Message::RoleReply(role) => put(ROLE_REPLY, &sure(|out| role.encode(out))),
+            Message::GetAsyncRequest => put(GET_ASYNC_REQUEST, &|_| Ok(())),
+            Message::GetAsyncReply(config) => put(GET_ASYNC_REPLY, &sure(|out| config.encode(out))),
+            Message::SetAsync(config) => put(SET_ASYNC, &sure(|out| config.encode(out))),
+            Message::Nicira(message) => put(EXPERIMENTER, &|out| {
+                out.put_u32(super::NICIRA_EXPERIMENTER);
+                out.put_u32(message.subtype());
+                message.encode(out);
+                Ok(())
+            }),
             Message::Experimenter { experimenter, kind, data } => put(EXPERIMENTER, &|out| {
                 out.put_u32(*experimenter);
                 out.put_u32(*kind);
@@ -517,10 +582,36 @@ impl Message {
             kind::MULTIPART_REPLY => Message::MultipartReply(MultipartReply::take(&mut body)?),
             kind::BARRIER_REQUEST => Message::BarrierRequest,
             kind::BARRIER_REPLY => Message::BarrierReply,
+            kind::PORT_MOD => Message::PortMod(PortMod::take(&mut body)?),
+            kind::TABLE_MOD => Message::TableMod(TableMod::take(&mut body)?),
+            kind::METER_MOD => Message::MeterMod(MeterMod::take(&mut body)?),
+            kind::QUEUE_GET_CONFIG_REQUEST => {
+                let port = OfPort(body.u32()?);
+                body.skip(4)?;
+                Message::QueueGetConfigRequest(port)
+            }
+            kind::QUEUE_GET_CONFIG_REPLY => {
+                let port = OfPort(body.u32()?);
+                body.skip(4)?;
+                Message::QueueGetConfigReply { port, queues: take_each(&mut body, QueueConfig::take)? }
+            }
+            kind::ROLE_REQUEST => Message::RoleRequest(RoleRequest::take(&mut body)?),
+            kind::ROLE_REPLY => Message::RoleReply(RoleRequest::take(&mut body)?),
+            kind::GET_ASYNC_REQUEST => Message::GetAsyncRequest,
+            kind::GET_ASYNC_REPLY => Message::GetAsyncReply(AsyncConfig::take(&mut body)?),
+            kind::SET_ASYNC => Message::SetAsync(AsyncConfig::take(&mut body)?),
             kind => Message::Unknown { kind, body: body.rest().to_vec() },
         };
         body.finish()?;
         Ok((header.xid, message))
+    }
+}
+
+/// Writing that cannot fail, as writing that could.
+fn sure(write: impl Fn(&mut Vec<u8>)) -> impl Fn(&mut Vec<u8>) -> Result<(), EncodeError> {
+    move |out| {
+        write(out);
+        Ok(())
     }
 }
 
@@ -559,6 +650,10 @@ fn take_experimenter(body: &mut Reader<'_>, xid: Xid, may_be_bundle: bool) -> Re
             }
             Ok(Message::BundleAdd(BundleAdd { bundle, flags, message: Box::new(message) }))
         }
+        (super::NICIRA_EXPERIMENTER, kind) => Ok(match NiciraMessage::take(kind, body)? {
+            Some(message) => Message::Nicira(message),
+            None => Message::Experimenter { experimenter, kind, data: body.rest().to_vec() },
+        }),
         _ => Ok(Message::Experimenter { experimenter, kind, data: body.rest().to_vec() }),
     }
 }

@@ -16,6 +16,7 @@
 
 mod action;
 mod action_codec;
+mod control;
 mod ct;
 mod cursor;
 mod error;
@@ -27,13 +28,18 @@ mod ids;
 mod learn;
 mod matching;
 mod message;
+mod meter;
 mod multipart;
+mod names;
 mod nicira;
+mod nxt;
 mod oxm;
 mod port;
+mod stats;
 mod value;
 
 pub use action::{Action, Instructions};
+pub use control::{AsyncConfig, PortMod, QueueConfig, Role, RoleRequest, TableMod};
 pub use ct::{Ct, CtFlags, CtZone, Nat, NatFlags, NatRange};
 pub use cursor::Reader;
 pub use error::{DecodeError, EncodeError, ErrorCode};
@@ -49,6 +55,10 @@ pub use message::{
     BundleAdd, BundleControl, BundleControlType, BundleFlags, ErrorMessage, Features, FragmentMode,
     HEADER_LENGTH, Hello, Message, MessageHeader, SwitchConfig, VERSION, encode_bundle_add,
 };
+pub use meter::{
+    BandKind, Counters, MeterBand, MeterConfig, MeterFeatures, MeterFlags, MeterId, MeterMod,
+    MeterModCommand, MeterStats,
+};
 pub use multipart::{
     AggregateStats, FlowStatsRequest, MultipartBody, MultipartReply, MultipartRequest, SwitchDescription,
     TableStats,
@@ -57,7 +67,11 @@ pub use nicira::{
     BundleAlgorithm, BundleOutput, ControllerAction, Encap, EncapProperty, HashFields, MaskedField,
     Multipath, MultipathAlgorithm, PacketType, Sample, SampleDirection,
 };
+pub use nxt::{NiciraMessage, PacketIn2, PacketInFormat, TlvMap, TlvTable, TlvTableCommand, TlvTableMod};
 pub use port::{PacketIn, PacketOut, PortDescription, PortReason, PortStatus};
+pub use stats::{
+    GroupDescription, GroupFeatures, GroupStats, PortStats, QueueId, QueueStats, TableFeatures, TableProperty,
+};
 pub use value::FieldValue;
 
 /// Nicira's experimenter number, of the extensions that Open vSwitch speaks.

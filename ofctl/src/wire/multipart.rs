@@ -6,7 +6,11 @@ use super::error::{DecodeError, EncodeError};
 use super::flow_mod::{put_duration, take_duration};
 use super::ids::{Cookie, GroupId, OfPort, TableId};
 use super::matching::Match;
+use super::meter::{MeterConfig, MeterFeatures, MeterId, MeterStats};
 use super::port::{PortDescription, put_text, take_text};
+use super::stats::{
+    GroupDescription, GroupFeatures, GroupStats, PortStats, QueueId, QueueStats, TableFeatures,
+};
 use crate::flow::{FlowEntry, FlowFlags, FlowStats};
 
 /// `OFPMP_*`.
@@ -15,6 +19,15 @@ mod kind {
     pub(super) const FLOW: u16 = 1;
     pub(super) const AGGREGATE: u16 = 2;
     pub(super) const TABLE: u16 = 3;
+    pub(super) const PORT_STATS: u16 = 4;
+    pub(super) const QUEUE: u16 = 5;
+    pub(super) const GROUP: u16 = 6;
+    pub(super) const GROUP_DESC: u16 = 7;
+    pub(super) const GROUP_FEATURES: u16 = 8;
+    pub(super) const METER: u16 = 9;
+    pub(super) const METER_CONFIG: u16 = 10;
+    pub(super) const METER_FEATURES: u16 = 11;
+    pub(super) const TABLE_FEATURES: u16 = 12;
     pub(super) const PORT_DESC: u16 = 13;
 }
 
@@ -96,6 +109,24 @@ pub enum MultipartRequest {
     Table,
     /// `OFPMP_PORT_DESC`.
     PortDescription,
+    /// `OFPMP_PORT_STATS` of a port, or of [`OfPort::ANY`].
+    PortStats(OfPort),
+    /// `OFPMP_QUEUE` of a port, or of [`OfPort::ANY`], and a queue, or [`QueueId::ALL`].
+    Queue(OfPort, QueueId),
+    /// `OFPMP_GROUP` of a group, or of [`GroupId::ALL`].
+    GroupStats(GroupId),
+    /// `OFPMP_GROUP_DESC`.
+    GroupDescription,
+    /// `OFPMP_GROUP_FEATURES`.
+    GroupFeatures,
+    /// `OFPMP_METER` of a meter, or of [`MeterId::ALL`].
+    MeterStats(MeterId),
+    /// `OFPMP_METER_CONFIG` of a meter, or of [`MeterId::ALL`].
+    MeterConfig(MeterId),
+    /// `OFPMP_METER_FEATURES`.
+    MeterFeatures,
+    /// `OFPMP_TABLE_FEATURES`; without any it only asks.
+    TableFeatures(Vec<TableFeatures>),
     /// Any other.
     Unknown {
         /// `OFPMP_*`.
@@ -113,6 +144,15 @@ impl MultipartRequest {
             MultipartRequest::Aggregate(_) => kind::AGGREGATE,
             MultipartRequest::Table => kind::TABLE,
             MultipartRequest::PortDescription => kind::PORT_DESC,
+            MultipartRequest::PortStats(_) => kind::PORT_STATS,
+            MultipartRequest::Queue(..) => kind::QUEUE,
+            MultipartRequest::GroupStats(_) => kind::GROUP,
+            MultipartRequest::GroupDescription => kind::GROUP_DESC,
+            MultipartRequest::GroupFeatures => kind::GROUP_FEATURES,
+            MultipartRequest::MeterStats(_) => kind::METER,
+            MultipartRequest::MeterConfig(_) => kind::METER_CONFIG,
+            MultipartRequest::MeterFeatures => kind::METER_FEATURES,
+            MultipartRequest::TableFeatures(_) => kind::TABLE_FEATURES,
             MultipartRequest::Unknown { kind, .. } => *kind,
         };
         out.put_u16(kind);
@@ -121,7 +161,24 @@ impl MultipartRequest {
         match self {
             MultipartRequest::Flow(request) | MultipartRequest::Aggregate(request) => request.encode(out),
             MultipartRequest::Unknown { body, .. } => out.put(body),
-            MultipartRequest::Description | MultipartRequest::Table | MultipartRequest::PortDescription => {}
+            MultipartRequest::PortStats(OfPort(number))
+            | MultipartRequest::GroupStats(GroupId(number))
+            | MultipartRequest::MeterStats(MeterId(number))
+            | MultipartRequest::MeterConfig(MeterId(number)) => {
+                out.put_u32(*number);
+                out.put_u32(0);
+            }
+            MultipartRequest::Queue(port, queue) => {
+                out.put_u32(port.0);
+                out.put_u32(queue.0);
+            }
+            MultipartRequest::TableFeatures(tables) => tables.iter().for_each(|table| table.encode(out)),
+            MultipartRequest::Description
+            | MultipartRequest::Table
+            | MultipartRequest::PortDescription
+            | MultipartRequest::GroupDescription
+            | MultipartRequest::GroupFeatures
+            | MultipartRequest::MeterFeatures => {}
         }
     }
 
@@ -139,6 +196,15 @@ impl MultipartRequest {
             kind::AGGREGATE => MultipartRequest::Aggregate(FlowStatsRequest::take(input)?),
             kind::TABLE => MultipartRequest::Table,
             kind::PORT_DESC => MultipartRequest::PortDescription,
+            kind::PORT_STATS => MultipartRequest::PortStats(OfPort(take_padded(input)?)),
+            kind::QUEUE => MultipartRequest::Queue(OfPort(input.u32()?), QueueId(input.u32()?)),
+            kind::GROUP => MultipartRequest::GroupStats(GroupId(take_padded(input)?)),
+            kind::GROUP_DESC => MultipartRequest::GroupDescription,
+            kind::GROUP_FEATURES => MultipartRequest::GroupFeatures,
+            kind::METER => MultipartRequest::MeterStats(MeterId(take_padded(input)?)),
+            kind::METER_CONFIG => MultipartRequest::MeterConfig(MeterId(take_padded(input)?)),
+            kind::METER_FEATURES => MultipartRequest::MeterFeatures,
+            kind::TABLE_FEATURES => MultipartRequest::TableFeatures(take_each(input, TableFeatures::take)?),
             kind => MultipartRequest::Unknown { kind, body: input.rest().to_vec() },
         })
     }
@@ -196,6 +262,24 @@ pub enum MultipartBody {
     Table(Vec<TableStats>),
     /// `OFPMP_PORT_DESC`.
     PortDescription(Vec<PortDescription>),
+    /// `OFPMP_PORT_STATS`.
+    PortStats(Vec<PortStats>),
+    /// `OFPMP_QUEUE`.
+    Queue(Vec<QueueStats>),
+    /// `OFPMP_GROUP`.
+    GroupStats(Vec<GroupStats>),
+    /// `OFPMP_GROUP_DESC`.
+    GroupDescription(Vec<GroupDescription>),
+    /// `OFPMP_GROUP_FEATURES`.
+    GroupFeatures(GroupFeatures),
+    /// `OFPMP_METER`.
+    MeterStats(Vec<MeterStats>),
+    /// `OFPMP_METER_CONFIG`.
+    MeterConfig(Vec<MeterConfig>),
+    /// `OFPMP_METER_FEATURES`.
+    MeterFeatures(MeterFeatures),
+    /// `OFPMP_TABLE_FEATURES`.
+    TableFeatures(Vec<TableFeatures>),
     /// Any other.
     Unknown {
         /// `OFPMP_*`.
@@ -222,6 +306,15 @@ impl MultipartReply {
             MultipartBody::Aggregate(_) => kind::AGGREGATE,
             MultipartBody::Table(_) => kind::TABLE,
             MultipartBody::PortDescription(_) => kind::PORT_DESC,
+            MultipartBody::PortStats(_) => kind::PORT_STATS,
+            MultipartBody::Queue(_) => kind::QUEUE,
+            MultipartBody::GroupStats(_) => kind::GROUP,
+            MultipartBody::GroupDescription(_) => kind::GROUP_DESC,
+            MultipartBody::GroupFeatures(_) => kind::GROUP_FEATURES,
+            MultipartBody::MeterStats(_) => kind::METER,
+            MultipartBody::MeterConfig(_) => kind::METER_CONFIG,
+            MultipartBody::MeterFeatures(_) => kind::METER_FEATURES,
+            MultipartBody::TableFeatures(_) => kind::TABLE_FEATURES,
             MultipartBody::Unknown { kind, .. } => *kind,
         };
         out.put_u16(kind);
@@ -252,6 +345,17 @@ impl MultipartReply {
                 }
             }
             MultipartBody::PortDescription(ports) => ports.iter().for_each(|port| port.encode(out)),
+            MultipartBody::PortStats(ports) => ports.iter().for_each(|port| port.encode(out)),
+            MultipartBody::Queue(queues) => queues.iter().for_each(|queue| queue.encode(out)),
+            MultipartBody::GroupStats(groups) => groups.iter().for_each(|group| group.encode(out)),
+            MultipartBody::GroupDescription(groups) => {
+                groups.iter().try_for_each(|group| group.encode(out))?;
+            }
+            MultipartBody::GroupFeatures(features) => features.encode(out),
+            MultipartBody::MeterStats(meters) => meters.iter().for_each(|meter| meter.encode(out)),
+            MultipartBody::MeterConfig(meters) => meters.iter().for_each(|meter| meter.encode(out)),
+            MultipartBody::MeterFeatures(features) => features.encode(out),
+            MultipartBody::TableFeatures(tables) => tables.iter().for_each(|table| table.encode(out)),
             MultipartBody::Unknown { body, .. } => out.put(body),
         }
         Ok(())
@@ -282,14 +386,30 @@ impl MultipartReply {
                 Ok(TableStats { table, active: input.u32()?, lookups: input.u64()?, matched: input.u64()? })
             })?),
             kind::PORT_DESC => MultipartBody::PortDescription(take_each(input, PortDescription::take)?),
+            kind::PORT_STATS => MultipartBody::PortStats(take_each(input, PortStats::take)?),
+            kind::QUEUE => MultipartBody::Queue(take_each(input, QueueStats::take)?),
+            kind::GROUP => MultipartBody::GroupStats(take_each(input, GroupStats::take)?),
+            kind::GROUP_DESC => MultipartBody::GroupDescription(take_each(input, GroupDescription::take)?),
+            kind::GROUP_FEATURES => MultipartBody::GroupFeatures(GroupFeatures::take(input)?),
+            kind::METER => MultipartBody::MeterStats(take_each(input, MeterStats::take)?),
+            kind::METER_CONFIG => MultipartBody::MeterConfig(take_each(input, MeterConfig::take)?),
+            kind::METER_FEATURES => MultipartBody::MeterFeatures(MeterFeatures::take(input)?),
+            kind::TABLE_FEATURES => MultipartBody::TableFeatures(take_each(input, TableFeatures::take)?),
             kind => MultipartBody::Unknown { kind, body: input.rest().to_vec() },
         };
         Ok(MultipartReply { more, body })
     }
 }
 
+/// Takes 32 bits and the 32 after them, which mean nothing.
+fn take_padded(input: &mut Reader<'_>) -> Result<u32, DecodeError> {
+    let number = input.u32()?;
+    input.skip(4)?;
+    Ok(number)
+}
+
 /// Takes things to the end; each takes at least one byte or fails.
-fn take_each<T>(
+pub(super) fn take_each<T>(
     input: &mut Reader<'_>,
     mut take: impl FnMut(&mut Reader<'_>) -> Result<T, DecodeError>,
 ) -> Result<Vec<T>, DecodeError> {

@@ -35,9 +35,8 @@ impl MaskedField {
 
     pub(super) fn take(body: &mut Reader<'_>) -> Result<Option<MaskedField>, DecodeError> {
         let taken = oxm::take_masked(body)?;
-        let padding = body.rest();
-        if padding.len() >= 8 || padding.iter().any(|&byte| byte != 0) {
-            return Err(refused("reg_load2", "OFPBAC_BAD_ARGUMENT"));
+        if body.rest().iter().any(|&byte| byte != 0) {
+            return Err(refused("reg_load2", "OFPBAC_BAD_SET_ARGUMENT"));
         }
         Ok(taken.map(|(field, value, mask)| MaskedField { field, value, mask }))
     }
@@ -166,7 +165,6 @@ impl ControllerAction {
             if !taken().map_err(bad_length)? {
                 return Err(refused("controller property", "OFPBPC_BAD_TYPE"));
             }
-            value.finish().map_err(bad_length)?;
         }
         Ok(Some(result))
     }
@@ -281,7 +279,7 @@ pub struct Multipath {
 
 /// Refuses an experimenter's field, for whose header there is no room.
 fn put_narrow_header(field: Field, action: &'static str, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    if field.spec().nxm.class.experimenter().is_some() {
+    if field.is_experimenter() {
         return Err(EncodeError::FieldInAction { field: field.name(), action });
     }
     oxm::put_action_header(field, out);
@@ -311,7 +309,7 @@ impl Multipath {
         let (max_link, argument) = (body.u16()?, body.u32()?);
         body.skip(2)?;
         let packed = body.u16()?;
-        let dst = unpack_bits(oxm::take_action_header(body)?, packed);
+        let dst = unpack_bits(oxm::take_action_header(body)?, packed)?;
         // The field must have room for the largest number.
         if dst.is_some_and(|dst| dst.n_bits < 16 && u32::from(max_link) >= 1 << dst.n_bits) {
             return Err(refused("multipath", "OFPBAC_BAD_ARGUMENT"));
@@ -385,18 +383,19 @@ impl BundleOutput {
     pub(super) fn take(body: &mut Reader<'_>, load: bool) -> Result<Option<BundleOutput>, DecodeError> {
         let bad = || refused("bundle", "OFPBAC_BAD_ARGUMENT");
         let algorithm = BundleAlgorithm::ALL.get(usize::from(body.u16()?)).copied();
-        let fields = HashFields::take(body)?;
+        let fields = HashFields::ALL.get(usize::from(body.u16()?)).copied();
         let basis = body.u16()?;
         let member_type = body.u32()?;
         let n_members = usize::from(body.u16()?);
         let packed = body.u16()?;
         let header = body.sub("bundle", 4)?;
-        if member_type != Self::MEMBER_TYPE || n_members > Self::MAX_MEMBERS || body.u32()? != 0 {
-            return Err(bad());
-        }
+        let zero = body.u32()?;
+        let choice = algorithm
+            .zip(fields)
+            .filter(|_| member_type == Self::MEMBER_TYPE && n_members <= Self::MAX_MEMBERS && zero == 0);
         let dst = if load {
             let mut header = header;
-            let Some(dst) = unpack_bits(oxm::take_action_header(&mut header)?, packed) else {
+            let Some(dst) = unpack_bits(oxm::take_action_header(&mut header)?, packed)? else {
                 return Ok(None);
             };
             if dst.n_bits < 16 {
@@ -411,7 +410,12 @@ impl BundleOutput {
         let mut members = body.sub("bundle", 2 * n_members)?;
         let members = (0..n_members).map(|_| members.u16()).collect::<Result<_, _>>()?;
         body.rest();
-        Ok(Some(BundleOutput { fields, basis, algorithm: algorithm.ok_or_else(bad)?, dst, members }))
+        match choice {
+            Some((algorithm, fields)) => Ok(Some(BundleOutput { fields, basis, algorithm, dst, members })),
+            // Open vSwitch forgets this error of a bundle_load when it goes on to the field.
+            None if load => Ok(None),
+            None => Err(bad()),
+        }
     }
 }
 
@@ -465,7 +469,7 @@ impl Sample {
         }
     }
 
-    pub(super) fn take(body: &mut Reader<'_>, second: bool) -> Result<Option<Sample>, DecodeError> {
+    pub(super) fn take(body: &mut Reader<'_>, kind: u16) -> Result<Option<Sample>, DecodeError> {
         let mut sample = Sample {
             probability: body.u16()?,
             collector_set_id: body.u32()?,
@@ -477,15 +481,17 @@ impl Sample {
         if sample.probability == 0 {
             return Err(refused("sample", "OFPBAC_BAD_ARGUMENT"));
         }
-        if second {
+        let third = kind == subtype::SAMPLE3;
+        if kind != subtype::SAMPLE {
             sample.sampling_port = Some(body.u16()?).filter(|&port| port != Self::NO_PORT);
             sample.direction = match body.u8()? {
                 0 => SampleDirection::Default,
                 1 => SampleDirection::Ingress,
                 2 => SampleDirection::Egress,
-                _ => return Err(refused("sample", "OFPBAC_BAD_ARGUMENT")),
+                _ if third => return Err(refused("sample", "OFPBAC_BAD_ARGUMENT")),
+                _ => return Ok(None),
             };
-            if body.array::<5>()? != [0; 5] {
+            if body.array::<5>()? != [0; 5] && third {
                 return Err(refused("sample", "NXBRC_MUST_BE_ZERO"));
             }
         }

@@ -51,6 +51,29 @@ pub(crate) fn value_length(field: Field, value: FieldValue, mask: Option<FieldVa
 /// Appends a field with its value and perhaps a mask.
 #[inline]
 pub(crate) fn put_entry(field: Field, value: FieldValue, mask: Option<FieldValue>, out: &mut Vec<u8>) {
+    /// One append an entry, of a length that is known when this is compiled.
+    macro_rules! put {
+        ($($n:literal)*) => {
+            match (field.wire().header, mask) {
+                $((header, None) if header & 0xff == $n => {
+                    let mut entry = [0; 4 + $n];
+                    entry[..4].copy_from_slice(&header.to_be_bytes());
+                    entry[4..].copy_from_slice(value.low::<$n>());
+                    return out.put(&entry);
+                })*
+                $((header, Some(mask)) if header & 0xff == $n => {
+                    let mut entry = [0; 4 + 2 * $n];
+                    // The bit that says so, and twice the length.
+                    entry[..4].copy_from_slice(&(header + 0x100 + $n).to_be_bytes());
+                    entry[4..4 + $n].copy_from_slice(value.low::<$n>());
+                    entry[4 + $n..].copy_from_slice(mask.low::<$n>());
+                    return out.put(&entry);
+                })*
+                _ => {}
+            }
+        };
+    }
+    put!(4 2 1 6 8 16);
     let header = &field.spec().oxm;
     let length = value_length(field, value, mask);
     match mask {
@@ -87,10 +110,31 @@ fn take_header(input: &mut Reader<'_>) -> Result<RawHeader, DecodeError> {
     Ok(RawHeader { field, has_mask: number_and_mask & 1 == 1, length })
 }
 
+/// A header inside of an action, where a cut is an error of a match nevertheless.
+#[inline]
+fn take_entry_header(input: &mut Reader<'_>) -> Result<RawHeader, DecodeError> {
+    take_header(input).map_err(|error| error.in_part("OFPBMC_BAD_LEN", "OFPBMC_BAD_FIELD"))
+}
+
+/// What follows such a header.
+#[inline]
+fn take_payload<'a>(header: &RawHeader, input: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
+    let length = if header.has_mask { header.length / 2 } else { header.length };
+    if let Some(field) = header.field.filter(|field| !length_fits(*field, length)) {
+        let longer = usize::from(field.spec().wire_bytes) > FieldValue::MAX_BYTES;
+        if !longer {
+            // A header that says nothing follows is that of no field.
+            let error = if header.length == 0 { "OFPBAC_BAD_SET_TYPE" } else { "OFPBAC_BAD_SET_LEN" };
+            return Err(DecodeError::Refused { what: field.name(), error });
+        }
+    }
+    input.take(header.length).map_err(|error| error.in_part("OFPBMC_BAD_LEN", "OFPBMC_BAD_FIELD"))
+}
+
 /// A field's header in a Nicira action, where no value follows: its length is that of the whole field, or for a
 /// tunnel option whatever the switch's TLV map makes of it.
 pub(crate) fn take_action_header(input: &mut Reader<'_>) -> Result<Option<Field>, DecodeError> {
-    let header = take_header(input)?;
+    let header = take_entry_header(input)?;
     let fits = |field: &Field| {
         let whole = usize::from(field.spec().wire_bytes);
         header.length == whole || (whole > FieldValue::MAX_BYTES && header.length <= whole)
@@ -106,8 +150,8 @@ pub(crate) fn put_action_header(field: Field, out: &mut Vec<u8>) {
 
 /// The field and value of one entry without a mask; `None` if it is not one that is known.
 pub(crate) fn take_exact(input: &mut Reader<'_>) -> Result<Option<(Field, FieldValue)>, DecodeError> {
-    let header = take_header(input)?;
-    let value = input.take(header.length)?;
+    let header = take_entry_header(input)?;
+    let value = take_payload(&header, input)?;
     Ok(match (header.field, FieldValue::from_be_slice(value)) {
         (Some(field), Some(number)) if !header.has_mask && length_fits(field, value.len()) => {
             Some((field, number))
@@ -120,11 +164,11 @@ pub(crate) fn take_exact(input: &mut Reader<'_>) -> Result<Option<(Field, FieldV
 pub(crate) fn take_masked(
     input: &mut Reader<'_>,
 ) -> Result<Option<(Field, FieldValue, FieldValue)>, DecodeError> {
-    let header = take_header(input)?;
-    let payload = input.take(header.length)?;
+    let header = take_entry_header(input)?;
+    let payload = take_payload(&header, input)?;
     let Some((field, value, mask)) = value_and_mask(&header, payload) else { return Ok(None) };
     if (value & mask) != (value & field.exact_mask()) {
-        return Err(DecodeError::Refused { what: field.name(), error: "OFPBAC_BAD_SET_ARGUMENT" });
+        return Err(DecodeError::BadWildcards { field: field.name() });
     }
     Ok(Some((field, value, mask)))
 }
@@ -151,8 +195,13 @@ impl Match {
         let mut out = Nested::begin(out, 2, Padding::Uncounted);
         out.put_u16(MATCH_TYPE_OXM);
         out.put_u16(0);
+        self.encode_entries(&mut out);
+    }
+
+    /// Appends the entries alone.
+    pub(crate) fn encode_entries(&self, out: &mut Vec<u8>) {
         for entry in self {
-            put_entry(entry.field, entry.value, (!entry.is_exact()).then_some(entry.mask), &mut out);
+            put_entry(entry.field, entry.value, (!entry.is_exact()).then_some(entry.mask), out);
         }
         out.put(self.unknown());
     }
@@ -171,10 +220,15 @@ impl Match {
         let entries = length.checked_sub(4).ok_or_else(|| input.bad_length(length))?;
         let mut entries = input.sub("match", entries)?;
         input.skip(length.next_multiple_of(8) - length)?;
+        Self::take_entries(&mut entries)
+    }
+
+    /// Takes entries to the end of `entries`.
+    pub(crate) fn take_entries(entries: &mut Reader<'_>) -> Result<Match, DecodeError> {
         let mut result = Match::with_capacity(entries.peek().len() / 6);
         let mut unknown = Vec::new();
         while !entries.is_empty() {
-            take_entry(&mut entries, &mut result, &mut unknown)?;
+            take_entry(entries, &mut result, &mut unknown)?;
         }
         result.set_unknown(unknown);
         Ok(result)
@@ -204,6 +258,9 @@ fn take_entry(input: &mut Reader<'_>, result: &mut Match, unknown: &mut Vec<u8>)
         (Some((field, value, mask)), _) => {
             if (value & mask) != (value & field.exact_mask()) {
                 return Err(DecodeError::BadWildcards { field: field.name() });
+            }
+            if result.push_in_order(field, value, mask) {
+                return Ok(());
             }
             if result.get(field).is_some() {
                 return Err(DecodeError::DuplicateField { field: field.name() });

@@ -15,6 +15,25 @@ impl FieldValue {
     /// Bytes of the widest value.
     pub const MAX_BYTES: usize = 16;
 
+    /// This number.
+    pub const fn new(number: u128) -> FieldValue {
+        FieldValue(number.to_be_bytes())
+    }
+
+    /// The low `N` bytes, in network order; `N` is at most 16.
+    #[inline]
+    pub(super) fn low<const N: usize>(&self) -> &[u8; N] {
+        self.0.last_chunk().expect("a value has 16 bytes")
+    }
+
+    /// The number that these bytes are.
+    #[inline]
+    pub(super) fn from_low<const N: usize>(bytes: &[u8; N]) -> FieldValue {
+        let mut value = [0; 16];
+        *value.last_chunk_mut().expect("a value has 16 bytes") = *bytes;
+        FieldValue(value)
+    }
+
     /// The number.
     pub const fn to_u128(self) -> u128 {
         u128::from_be_bytes(self.0)
@@ -53,9 +72,18 @@ impl FieldValue {
 
     /// The number that these big-endian bytes are; `None` if there are more than 16.
     pub fn from_be_slice(bytes: &[u8]) -> Option<Self> {
-        let mut value = [0; 16];
-        value.get_mut(Self::MAX_BYTES.checked_sub(bytes.len())?..)?.copy_from_slice(bytes);
-        Some(FieldValue(value))
+        // The usual lengths without a copy of unknown length.
+        Some(match *bytes {
+            [a] => Self::from_low(&[a]),
+            [a, b] => Self::from_low(&[a, b]),
+            [a, b, c, d] => Self::from_low(&[a, b, c, d]),
+            [a, b, c, d, e, f, g, h] => Self::from_low(&[a, b, c, d, e, f, g, h]),
+            _ => {
+                let mut value = [0; 16];
+                value.get_mut(Self::MAX_BYTES.checked_sub(bytes.len())?..)?.copy_from_slice(bytes);
+                FieldValue(value)
+            }
+        })
     }
 }
 

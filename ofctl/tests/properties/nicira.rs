@@ -196,7 +196,7 @@ fn arbitrary_small() -> impl Strategy<Value = Action> {
         Just(Action::DecMplsTtl),
         Just(Action::DecNshTtl),
         any::<u32>().prop_map(Action::SetQueue),
-        any::<u16>().prop_map(Action::PushMpls),
+        prop::sample::select(vec![0x8847, 0x8848]).prop_map(Action::PushMpls),
         any::<u16>().prop_map(Action::PopMpls),
         any::<u8>().prop_map(Action::SetMplsTtl),
         any::<u8>().prop_map(Action::SetNwTtl),
