@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::lab::{Host, Lab, PATIENCE, Plan, eventually};
 
@@ -135,34 +135,4 @@ fn what_docker_forgot_while_the_agent_was_down_is_collected() {
     });
     let listed = lab.host(1).sluice("endpoint ls --json").expect("endpoint ls");
     assert_eq!(listed.lines().count(), 1, "{listed}");
-}
-
-#[test]
-fn connecting_a_container_costs_no_more_than_to_dockers_bridge() {
-    const ROUNDS: usize = 15;
-    let Some(lab) = with_blue(1) else { return };
-    let host = lab.host(1);
-    host.docker("network create plain").expect("network create");
-    run(host, "one");
-    // It has a gateway already, so that no connection below brings Docker's gateway bridge with it.
-    host.docker("run -d --name subject busybox sleep 10000").expect("docker run");
-    let measure = |network: &str| {
-        let begin = Instant::now();
-        host.docker(&format!("network connect {network} subject")).expect("connect");
-        let took = begin.elapsed();
-        host.docker(&format!("network disconnect {network} subject")).expect("disconnect");
-        took
-    };
-    // The first of each loads what later ones find loaded; then in turns, so that both see the same machine.
-    for network in ["plain", "blue"] {
-        measure(network);
-    }
-    let (mut plain, mut blue): (Vec<_>, Vec<_>) =
-        (0..ROUNDS).map(|_| (measure("plain"), measure("blue"))).unzip();
-    plain.sort();
-    blue.sort();
-    let (plain, blue) = (plain[ROUNDS / 2], blue[ROUNDS / 2]);
-    println!("docker network connect, median of {ROUNDS}: bridge {plain:.1?}, sluice {blue:.1?}");
-    // A debug build, on a machine that runs other tests: the promise, no more than the bridge, is a release build's.
-    assert!(blue < plain * 2, "sluice {blue:?}, bridge {plain:?}");
 }

@@ -1,4 +1,4 @@
-//! How fast endpoints come and go, and that many at once stay correct.
+//! Many endpoints at once, and two hosts at one pool.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -59,26 +59,6 @@ fn three_hundred_endpoints_by_sixteen_callers() {
             Ok(())
         }
     });
-}
-
-#[test]
-fn an_endpoint_on_a_host_with_twenty_takes_little() {
-    let Some(lab) = Plan::hosts(1).start() else { return };
-    let networks = on_every_host(&lab, &dual_stack("blue", "vxlan"));
-    let _twenty: Vec<Endpoint> = (0..20).map(|_| endpoint(&lab, 1, &networks)).collect();
-    let times: Vec<Duration> = (0..31)
-        .map(|_| {
-            let endpoint = endpoint(&lab, 1, &networks);
-            let took = endpoint.took;
-            lab.host(1).engine().detach(&networks[0], endpoint).expect("detaching");
-            took
-        })
-        .collect();
-    let median = median(times);
-    println!("CreateEndpoint + Join on a host with 20 ports: median {median:.1?} of 31");
-    // The promise is 10 ms from a release build on a quiet machine. This is a debug build beside other tests, so it
-    // only tells that nothing waits for a timer.
-    assert!(median < Duration::from_millis(500), "{median:?}");
 }
 
 #[test]
