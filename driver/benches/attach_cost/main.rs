@@ -9,7 +9,8 @@
 //! round, so that a busy machine disturbs all of them alike. A second part measures the agent by itself, and tells what
 //! processor time it and ovs-vswitchd had, which a busy machine hardly changes.
 //!
-//! Beside them stands a remote driver that does nothing but make a link: the floor of every remote driver.
+//! Beside them stands a remote driver that does nothing but make a link, with Docker's IPAM and as an IPAM driver that
+//! only counts: the floor of every remote driver, and of every one that gives the addresses too.
 //!
 //! OVN's Docker driver is not among them: as packaged in Debian 12 it does not start (it takes bytes for text), and it
 //! needs a dockerd with a cluster store.
@@ -60,7 +61,7 @@ impl Sample {
         let least = self.0.iter().min().copied().unwrap_or_default();
         let most = self.0.iter().max().copied().unwrap_or_default();
         println!(
-            "{what:<64} {:>8.1} {:>8.1} {:>8.1} {:>5}",
+            "{what:<88} {:>8.1} {:>8.1} {:>8.1} {:>5}",
             millis(self.median()),
             millis(least),
             millis(most),
@@ -70,7 +71,7 @@ impl Sample {
 }
 
 fn heading(what: &str) {
-    println!("\n{what:<64} {:>8} {:>8} {:>8} {:>5}", "median", "min", "max", "n");
+    println!("\n{what:<88} {:>8} {:>8} {:>8} {:>5}", "median", "min", "max", "n");
 }
 
 /// A Docker network of one driver, on one engine.
@@ -117,6 +118,7 @@ fn connect(etcd: &Lab, embedded: &Lab) {
                 ("bridged", format!("bridge ({store} host)")),
                 ("macvlan", format!("macvlan ({store} host)")),
                 ("null", format!("remote driver that only makes a link ({store} host)")),
+                ("null-ipam", format!("the same, its own IPAM ({store} host)")),
                 ("blue", format!("sluice, vxlan, {store}")),
             ];
             subjects.extend(networks.map(|(network, what)| Subject {
@@ -160,12 +162,13 @@ fn prepare(host: &Host) {
     docker("network create -d bridge --subnet 10.92.0.0/16 bridged");
     null_driver::serve(host);
     docker("network create -d null-link --subnet 10.94.0.0/16 null");
+    docker("network create -d null-link --ipam-driver null-link --subnet 10.95.0.0/16 null-ipam");
     docker("network create -d macvlan -o parent=parent --subnet 10.93.0.0/16 macvlan");
     docker(
         "network create -d sluice --ipam-driver sluice --ipam-opt network=blue -o network=blue -o encap=vxlan \
          --subnet 10.5.0.0/16 blue",
     );
-    for network in ["bridged", "macvlan", "null", "blue"] {
+    for network in ["bridged", "macvlan", "null", "null-ipam", "blue"] {
         docker(&format!("run -d --network {network} busybox sleep 100000"));
     }
     for container in ["second", "only"] {

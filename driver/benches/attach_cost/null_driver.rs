@@ -1,7 +1,9 @@
-//! A driver that does nothing but make a link: what any remote driver costs, before it has done anything.
+//! A driver that does nothing but make a link and count addresses: what any remote driver costs, before it has done
+//! anything.
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,8 +21,12 @@ use sluice::model::{EndpointId, LinkName};
 
 use crate::lab::Host;
 
-/// Links under names of its own: an agent on the same host takes those of `Links` for leftovers of its own.
-struct NullDriver(rtnetlink::Handle);
+struct NullDriver {
+    /// Its links have names of their own: an agent on the same host takes those of `Links` for leftovers.
+    netlink: rtnetlink::Handle,
+    /// Addresses given.
+    given: AtomicU32,
+}
 
 /// Serves Docker's protocol as driver `null-link` of a host, on a thread of its own, as long as the process lives.
 pub fn serve(host: &Host) {
@@ -41,7 +47,7 @@ async fn answer(socket: &Path, bound: impl FnOnce()) {
     tokio::spawn(connection);
     let listener = http::bind(socket).expect("a socket");
     bound();
-    let edge = Edge::new(Arc::new(NullDriver(handle)));
+    let edge = Edge::new(Arc::new(NullDriver { netlink: handle, given: AtomicU32::new(1) }));
     let never = std::future::pending();
     http::serve(listener, move |request| edge.clone().answer(request), never, Duration::ZERO).await;
 }
@@ -59,7 +65,7 @@ impl Driver for NullDriver {
     async fn create_endpoint(&self, request: CreateEndpoint) -> Result<CreateEndpointReply, Refusal> {
         let veth =
             LinkVeth::new(&host_link(&request.endpoint), sandbox_link(&request.endpoint).as_str()).up();
-        self.0.link().add(veth.build()).execute().await?;
+        self.netlink.link().add(veth.build()).execute().await?;
         Ok(CreateEndpointReply::default())
     }
 
@@ -67,7 +73,7 @@ impl Driver for NullDriver {
         let mut link = LinkMessage::default();
         link.attributes
             .push(rtnetlink::packet_route::link::LinkAttribute::IfName(host_link(&request.endpoint)));
-        Ok(self.0.link().del_with_message(link).execute().await?)
+        Ok(self.netlink.link().del_with_message(link).execute().await?)
     }
 
     async fn operational_info(&self, _request: EndpointRef) -> Result<OperationalInfo, Refusal> {
@@ -90,16 +96,20 @@ impl Driver for NullDriver {
         Err(Refusal::not_implemented())
     }
 
-    async fn request_pool(&self, _request: RequestPool) -> Result<RequestPoolReply, Refusal> {
-        Err(Refusal::new("use Docker's own IPAM"))
+    async fn request_pool(&self, request: RequestPool) -> Result<RequestPoolReply, Refusal> {
+        let pool = request.pool.ok_or_else(|| Refusal::new("a subnet is wanted"))?;
+        Ok(RequestPoolReply { id: pool.to_string().parse().expect("not empty"), pool, gateway: None })
     }
 
     async fn release_pool(&self, _request: ReleasePool) -> Result<(), Refusal> {
         Ok(())
     }
 
-    async fn request_address(&self, _request: RequestAddress) -> Result<IpNet, Refusal> {
-        Err(Refusal::new("use Docker's own IPAM"))
+    async fn request_address(&self, request: RequestAddress) -> Result<IpNet, Refusal> {
+        let pool: IpNet = request.pool.to_string().parse().expect("one of ours");
+        let next = || pool.hosts().nth(self.given.fetch_add(1, Ordering::Relaxed) as usize);
+        let address = request.address.or_else(next).expect("a pool that is larger than the bench");
+        Ok(IpNet::new(address, pool.prefix_len()).expect("the pool's own length"))
     }
 
     async fn release_address(&self, _request: ReleaseAddress) -> Result<(), Refusal> {

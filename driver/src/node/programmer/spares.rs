@@ -23,6 +23,12 @@ struct Inner {
     next: u64,
 }
 
+impl Inner {
+    fn lacking(&self, mtu: u16) -> usize {
+        READY.saturating_sub(self.ready.get(&mtu).map_or(0, Vec::len))
+    }
+}
+
 /// What no id of Docker's begins with: those are hexadecimal.
 const PREFIX: char = 's';
 
@@ -75,18 +81,22 @@ impl Spares {
         self.lock().taken.remove(spare);
     }
 
-    /// Which to make, with their MTU, where endpoints have these: those that are missing. What is ready of another MTU
-    /// is let go.
-    pub(super) fn missing(&self, mtus: &BTreeSet<u16>) -> Vec<(EndpointId, u16)> {
+    /// True where endpoints have these MTUs and some are to be made. What is ready of another MTU is let go.
+    pub(super) fn lacks(&self, mtus: &BTreeSet<u16>) -> bool {
         let mut inner = self.lock();
         inner.ready.retain(|mtu, _| mtus.contains(mtu));
+        inner.making.is_empty() && mtus.iter().any(|mtu| inner.lacking(*mtu) > 0)
+    }
+
+    /// Which to make, with their MTU: those that are missing. None while others are being made.
+    pub(super) fn missing(&self, mtus: &BTreeSet<u16>) -> Vec<(EndpointId, u16)> {
+        let mut inner = self.lock();
         if !inner.making.is_empty() {
             return Vec::new();
         }
         let mut missing = Vec::new();
         for mtu in mtus {
-            let ready = inner.ready.get(mtu).map_or(0, Vec::len);
-            for _ in ready..READY {
+            for _ in 0..inner.lacking(*mtu) {
                 inner.next += 1;
                 let id = format!("{PREFIX}{:010x}", inner.next & NUMBERS);
                 let id: EndpointId = id.parse().expect("eleven letters and digits are an id");
@@ -127,9 +137,10 @@ mod tests {
         let spares = Spares::default();
         let mtus = BTreeSet::from([1450]);
         assert_eq!(spares.take(1450), None);
+        assert!(spares.lacks(&mtus));
         let missing = spares.missing(&mtus);
         assert_eq!(missing.len(), READY);
-        assert!(spares.missing(&mtus).is_empty(), "they are being made");
+        assert!(spares.missing(&mtus).is_empty() && !spares.lacks(&mtus), "they are being made");
         assert_eq!(spares.kept(|_| false).len(), READY);
         spares.made(missing.iter().map(|(id, mtu)| (id.clone(), *mtu, true)).collect());
         assert_eq!(spares.take(1500), None);
@@ -156,7 +167,7 @@ mod tests {
         let spares = Spares::default();
         let missing = spares.missing(&BTreeSet::from([1450]));
         spares.made(missing.into_iter().map(|(id, mtu)| (id, mtu, true)).collect());
-        assert!(spares.missing(&BTreeSet::new()).is_empty());
+        assert!(!spares.lacks(&BTreeSet::new()));
         assert!(spares.kept(|_| false).is_empty());
     }
 }
