@@ -9,6 +9,7 @@
 //!
 //! ```
 //! use std::time::Duration;
+//! use ofctl::kit::testbed::{Host, Testbed};
 //! use ofctl::kit::{Application, Effects, Event, table_miss};
 //! use ofctl::wire::{Action, OfPort};
 //!
@@ -28,6 +29,12 @@
 //!         }
 //!     }
 //! }
+//!
+//! let mut bed = Testbed::new(Hub);
+//! let switch = bed.switch(1, 2);
+//! let a = bed.host(switch, 1, Host::new([10, 0, 0, 1]));
+//! let b = bed.host(switch, 2, Host::new([10, 0, 0, 2]));
+//! assert!(bed.ping(a, b).is_some());
 //! ```
 //!
 //! # Applications out of applications
@@ -60,6 +67,7 @@
 pub mod apps;
 mod effects;
 mod packet;
+pub mod testbed;
 
 use std::fmt;
 use std::time::Duration;
@@ -135,6 +143,17 @@ pub enum Event {
 }
 
 impl Event {
+    /// The event of a message that came from a switch.
+    pub fn from_message(switch: DatapathId, message: Message) -> Event {
+        match message {
+            Message::PacketIn(packet) => Event::PacketIn(switch, packet),
+            Message::PortStatus(status) => Event::PortStatus(switch, status),
+            Message::FlowRemoved(removed) => Event::FlowRemoved(switch, removed),
+            Message::Error(error) => Event::Error(switch, error),
+            message => Event::Message(switch, Box::new(message)),
+        }
+    }
+
     /// The switch that it is about.
     pub fn switch(&self) -> Option<DatapathId> {
         match self {
