@@ -18,7 +18,6 @@
 //! ```
 
 mod host;
-mod switch;
 mod wiring;
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,13 +25,15 @@ use std::time::Duration;
 
 pub use host::Host;
 use host::Stack;
-use switch::{Node, Outcome};
 use wiring::Wiring;
 pub use wiring::{End, HostId};
 
 use super::{Application, Connected, DatapathId, Effects, Event, Timer};
-use crate::flow::FlowEntry;
-use crate::wire::{ErrorMessage, Message, OfPort, PortDescription, PortReason, PortStatus};
+use crate::flow::FlowStats;
+use crate::sim::{Packet, Switch, Verdict};
+use crate::wire::{
+    ErrorMessage, FlowStatsRequest, Message, MultipartBody, MultipartRequest, OfPort, PortDescription,
+};
 
 /// Time that a frame takes over a link, and to or from a host.
 pub const LINK_DELAY: Duration = Duration::from_micros(10);
@@ -75,7 +76,7 @@ pub struct Testbed<A: Application> {
 /// A switch and its connection.
 #[derive(Debug)]
 struct Attached {
-    node: Node,
+    node: Switch,
     /// Counts up at each end, so that what was under way is lost.
     connection: u64,
     connected: bool,
@@ -107,8 +108,8 @@ impl<A: Application> Testbed<A> {
     /// If there is one of that number.
     pub fn switch(&mut self, number: u64, ports: u32) -> DatapathId {
         let id = DatapathId(number);
-        let attached =
-            Attached { node: Node::new(id, ports), connection: 0, connected: false, packet_ins: 0 };
+        let node = Switch::new().with_datapath_id(number).with_ports((1..=ports).map(OfPort));
+        let attached = Attached { node, connection: 0, connected: false, packet_ins: 0 };
         assert!(self.switches.insert(id, attached).is_none(), "switch {id} is there already");
         self.connect(id);
         id
@@ -137,8 +138,11 @@ impl<A: Application> Testbed<A> {
 
     fn end(&self, (switch, port): (DatapathId, u32)) -> End {
         let end = End { switch, port: OfPort(port) };
-        let attached = self.switches.get(&switch).unwrap_or_else(|| panic!("there is no switch {switch}"));
-        assert!(attached.node.port(end.port).is_some(), "switch {switch} has no port {port}");
+        assert!(self.switches.contains_key(&switch), "there is no switch {switch}");
+        assert!(
+            self.ports(switch).iter().any(|known| known.port == end.port),
+            "switch {switch} has no port {port}"
+        );
         end
     }
 
@@ -162,10 +166,9 @@ impl<A: Application> Testbed<A> {
         let end = self.end((switch, port));
         for end in [Some(end), self.wiring.peer(end)].into_iter().flatten() {
             let Some(attached) = self.switches.get_mut(&end.switch) else { continue };
-            if let Some(port) = attached.node.set_link(end.port, up) {
-                let status = Message::PortStatus(PortStatus { reason: PortReason::Modify, port });
-                self.inform(end.switch, status);
-            }
+            attached.node.advance(self.now);
+            let messages = attached.node.set_link(end.port, up);
+            self.inform_all(end.switch, messages);
         }
     }
 
@@ -175,7 +178,11 @@ impl<A: Application> Testbed<A> {
             return;
         };
         attached.connected = true;
-        let connected = Connected { features: attached.node.features(), ports: attached.node.ports() };
+        let answer = attached.node.handle(Message::FeaturesRequest).pop();
+        let Some(Message::FeaturesReply(features)) = answer else {
+            unreachable!("a simulated switch answers a request for its features, not by {answer:?}")
+        };
+        let connected = Connected { features, ports: self.ports(switch) };
         self.tell(&Event::SwitchUp(switch, connected));
         self.run_for(Duration::from_millis(1));
     }
@@ -217,7 +224,8 @@ impl<A: Application> Testbed<A> {
     /// Lets time pass.
     ///
     /// # Panics
-    /// After two million happenings: something goes round and round.
+    /// After two million happenings, since something goes round and round; and if a switch cannot follow a packet,
+    /// with its trace.
     pub fn run_for(&mut self, time: Duration) {
         let limit = self.now + time;
         let mut count = 0;
@@ -226,7 +234,6 @@ impl<A: Application> Testbed<A> {
             assert!(count < RUN_LIMIT, "{RUN_LIMIT} things happened within {time:?}: is there a loop?");
         }
         self.now = limit;
-        self.expire();
     }
 
     /// The time.
@@ -258,14 +265,23 @@ impl<A: Application> Testbed<A> {
         &self.errors
     }
 
-    /// A switch's flows, in order of table and falling priority.
-    pub fn flows(&self, switch: DatapathId) -> Vec<FlowEntry> {
-        self.switches.get(&switch).map(|attached| attached.node.flows()).unwrap_or_default()
+    /// A switch's flows with their counters, in order of table and falling priority.
+    pub fn flows(&self, switch: DatapathId) -> Vec<FlowStats> {
+        let all = FlowStatsRequest::default();
+        self.switches.get(&switch).map(|attached| attached.node.flows(&all)).unwrap_or_default()
     }
 
     /// A switch's ports.
     pub fn ports(&self, switch: DatapathId) -> Vec<PortDescription> {
-        self.switches.get(&switch).map(|attached| attached.node.ports()).unwrap_or_default()
+        // It answers as it is asked, which is no change.
+        let mut node = self.switches.get(&switch).map(|attached| attached.node.clone()).unwrap_or_default();
+        match node.handle(Message::MultipartRequest(MultipartRequest::PortDescription)).pop() {
+            Some(Message::MultipartReply(reply)) => match reply.body {
+                MultipartBody::PortDescription(ports) => ports,
+                _ => Vec::new(),
+            },
+            _ => Vec::new(),
+        }
     }
 
     /// How many packets a switch has sent to the application.
@@ -285,17 +301,29 @@ impl<A: Application> Testbed<A> {
 
     /// Does the next thing, unless it is later than `limit`; `false` if there is nothing to do.
     fn step(&mut self, limit: Duration) -> bool {
+        let next = self.queue.keys().next().map(|(at, _)| *at);
+        let expiry =
+            self.switches.iter().filter_map(|(id, attached)| Some((attached.node.next_expiry()?, *id)));
+        if let Some((at, id)) =
+            expiry.min().filter(|(at, _)| *at <= limit && next.is_none_or(|next| *at <= next))
+        {
+            self.now = self.now.max(at);
+            if let Some(attached) = self.switches.get_mut(&id) {
+                let messages = attached.node.advance(self.now);
+                self.inform_all(id, messages);
+            }
+            return true;
+        }
         let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= limit) else {
             return false;
         };
         self.now = self.now.max(entry.key().0);
-        let happening = entry.remove();
-        self.expire();
-        match happening {
+        match entry.remove() {
             Happening::Frame(end, frame) => {
                 if let Some(attached) = self.switches.get_mut(&end.switch) {
-                    let outcome = attached.node.receive(end.port, &frame, self.now);
-                    self.take_outcome(end.switch, outcome);
+                    let heard = attached.node.receive_packet(Packet::new(end.port, frame), self.now);
+                    self.take_verdict(end.switch, heard.verdict);
+                    self.inform_all(end.switch, heard.messages);
                 }
             }
             Happening::Arrival(host, frame) => {
@@ -306,8 +334,11 @@ impl<A: Application> Testbed<A> {
                 if let Some(attached) =
                     self.switches.get_mut(&id).filter(|attached| attached.connection == connection)
                 {
-                    let outcome = attached.node.handle(message, self.now);
-                    self.take_outcome(id, outcome);
+                    let mut messages = attached.node.advance(self.now);
+                    messages.extend(attached.node.handle(message));
+                    let sent = attached.node.take_sent();
+                    sent.into_iter().for_each(|verdict| self.take_verdict(id, verdict));
+                    self.inform_all(id, messages);
                 }
             }
             Happening::ToApplication(id, connection, message) => {
@@ -331,17 +362,6 @@ impl<A: Application> Testbed<A> {
         true
     }
 
-    /// Has switches drop the flows whose time is over.
-    fn expire(&mut self) {
-        let ids: Vec<DatapathId> = self.switches.keys().copied().collect();
-        for id in ids {
-            if let Some(attached) = self.switches.get_mut(&id) {
-                let outcome = attached.node.expire(self.now);
-                self.take_outcome(id, outcome);
-            }
-        }
-    }
-
     fn after(&mut self, delay: Duration, happening: Happening) {
         self.sequence += 1;
         self.queue.insert((self.now + delay, self.sequence), happening);
@@ -351,17 +371,22 @@ impl<A: Application> Testbed<A> {
         frames.into_iter().for_each(|frame| self.send(host, frame));
     }
 
-    fn take_outcome(&mut self, switch: DatapathId, outcome: Outcome) {
-        for (port, frame) in outcome.frames {
-            match self.wiring.at(End { switch, port }) {
+    fn take_verdict(&mut self, switch: DatapathId, verdict: Verdict) {
+        if let Some(error) = &verdict.error {
+            panic!("switch {switch} cannot follow a packet: {error}\n{verdict}");
+        }
+        for output in verdict.outputs {
+            let frame = output.frame;
+            match self.wiring.at(End { switch, port: output.port }) {
                 Some(wiring::Peer::Port(end)) => self.after(LINK_DELAY, Happening::Frame(end, frame)),
                 Some(wiring::Peer::Host(host)) => self.after(LINK_DELAY, Happening::Arrival(host, frame)),
                 None => {}
             }
         }
-        for message in outcome.messages {
-            self.inform(switch, message);
-        }
+    }
+
+    fn inform_all(&mut self, switch: DatapathId, messages: Vec<Message>) {
+        messages.into_iter().for_each(|message| self.inform(switch, message));
     }
 
     fn inform(&mut self, switch: DatapathId, message: Message) {
