@@ -185,6 +185,14 @@ impl Pipeline<'_> {
 
     /// Does actions with a copy, whose action set is carried out too.
     fn clone_packet(&mut self, actions: &[Action]) -> Result<(), RunError> {
+        // Of what cannot be taken back the datapath makes a copy, with all that was done until here.
+        let takes_copy = |action: &Action| {
+            use Action::*;
+            matches!(action, Ct(_) | OutputTrunc { .. } | Encap(_) | Decap(_) | DecNshTtl)
+        };
+        if actions.iter().any(takes_copy) {
+            self.packet.commit();
+        }
         let (packet, stack, action_set) = (self.packet.clone(), self.stack.clone(), self.action_set.clone());
         let saved = (self.tracked, self.seen, self.unread, self.dropped);
         self.shown_depth += 1;

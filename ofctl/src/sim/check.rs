@@ -46,6 +46,12 @@ pub enum Refusal {
         /// The field.
         field: Field,
     },
+    /// `OFPBAC_BAD_SET_ARGUMENT`, for a part of a field that is only written whole.
+    #[error("an action writes some bits of {}, which is only written whole", field.name())]
+    NotMaskable {
+        /// The field.
+        field: Field,
+    },
     /// `OFPBAC_BAD_SET_ARGUMENT`, for a value that the field cannot hold.
     #[error("an action writes {value:#x} into {}, which cannot hold it", field.name())]
     Value {
@@ -146,7 +152,7 @@ impl Refusal {
             MatchPrerequisite { .. } => "OFPBMC_BAD_PREREQ",
             UnknownMatch => "OFPBMC_BAD_FIELD",
             ActionPrerequisite { .. } => "OFPBAC_MATCH_INCONSISTENT",
-            ReadOnly { .. } | Value { .. } => "OFPBAC_BAD_SET_ARGUMENT",
+            ReadOnly { .. } | NotMaskable { .. } | Value { .. } => "OFPBAC_BAD_SET_ARGUMENT",
             Bits { .. } | Argument(..) => "OFPBAC_BAD_ARGUMENT",
             TagType(_) => "OFPBAC_BAD_ARGUMENT",
             TooManyTags => "OFPBAC_BAD_TAG",
@@ -324,6 +330,9 @@ fn check_action(action: &Action, known: &mut Key) -> Result<(), Refusal> {
         }
         Action::SetMasked(masked) => {
             let field = masked.field;
+            if !masked.is_exact() && !field.spec().maskable {
+                return Err(Refusal::NotMaskable { field });
+            }
             writable(field.whole(), known)?;
             tagged(field, known)?;
             holds(field, masked.value.to_u128(), masked.mask.to_u128(), masked.is_exact())?;
@@ -387,6 +396,9 @@ fn check_action(action: &Action, known: &mut Key) -> Result<(), Refusal> {
                 .iter()
                 .filter(|action| !nats(action))
                 .try_for_each(|action| check_action(action, known))
+        }
+        Action::FinTimeout { .. } if known.value(Field::IpProto) != 6 => {
+            Err(Refusal::ActionPrerequisite { field: Field::TcpFlags, needs: Prerequisite::Tcp })
         }
         Action::DecTtlIds(_) | Action::SetNwTtl(_) if !known.is_ip() => {
             Err(Refusal::ActionPrerequisite { field: Field::IpTtl, needs: Prerequisite::Ip })

@@ -133,6 +133,11 @@ impl Tables {
         self.tables.get(&table)?.lookup(view)
     }
 
+    /// The entries as they are now.
+    pub(super) fn snapshot(&self) -> BTreeMap<TableId, Arc<Classifier>> {
+        self.tables.clone()
+    }
+
     pub(super) fn len(&self, table: TableId) -> usize {
         self.tables.get(&table).map_or(0, |classifier| classifier.len())
     }

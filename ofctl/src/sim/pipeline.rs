@@ -1,9 +1,10 @@
 //! One packet's way through the tables of a switch.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use super::classifier::{Rule, RuleId};
+use super::classifier::{Classifier, Rule, RuleId, View};
 use super::conntrack::Tracked;
 use super::key::{PORT_UNSET, port_from_16};
 use super::packet::{Packet, Tunnel};
@@ -108,6 +109,8 @@ pub(super) struct Pipeline<'a> {
     /// Outputs and packet-ins that an error does not take back any more.
     kept: (usize, usize),
     pub(super) removed: Vec<FlowRemoved>,
+    /// The tables before the packet learned in this round.
+    pub(super) tables_before: Option<BTreeMap<TableId, Arc<Classifier>>>,
     pub(super) error: Option<RunError>,
     trace: Vec<Step>,
 }
@@ -139,6 +142,7 @@ impl<'a> Pipeline<'a> {
             to_controller: Vec::new(),
             kept: (0, 0),
             removed: Vec::new(),
+            tables_before: None,
             error: None,
             trace: Vec::new(),
         }
@@ -201,6 +205,7 @@ impl<'a> Pipeline<'a> {
             self.packet.key.set_tracked(&self.seen);
         }
         self.unread = false;
+        self.tables_before = None;
         self.lookups = 0;
         self.kept = (self.outputs.len(), self.to_controller.len());
         true
@@ -216,6 +221,7 @@ impl<'a> Pipeline<'a> {
         let action_set = self.action_set.clone();
         let saved = (self.table, self.depth, self.lookups, self.exited, self.dropped);
         let rule = self.rule.take();
+        let tables_before = self.tables_before.take();
         self.kept = (self.outputs.len(), self.to_controller.len());
         (self.depth, self.lookups, self.exited) = (0, 0, false);
         (self.tracked, self.unread) = (tracked, false);
@@ -227,6 +233,7 @@ impl<'a> Pipeline<'a> {
         self.shown_depth -= 1;
         self.rounds -= 1;
         self.rule = rule;
+        self.tables_before = tables_before;
         (self.table, self.depth, self.lookups, self.exited, self.dropped) = saved;
         self.tracked = false;
         self.stack = stack;
@@ -263,8 +270,23 @@ impl<'a> Pipeline<'a> {
     /// Looks the packet up, and does what the entry says.
     pub(super) fn lookup(&mut self, table: TableId, in_port: OfPort, deepens: bool) -> Result<(), RunError> {
         self.check_limits()?;
-        let rule = self.switch.lookup(table, &self.packet, in_port).cloned();
+        let rule = self.find(table, in_port);
         self.carry_out(table, rule, deepens)
+    }
+
+    /// The entry that the packet matches, of the tables as they were when its round began: what it learns is there
+    /// for later rounds and packets.
+    pub(super) fn find(&self, table: TableId, in_port: OfPort) -> Option<Arc<Rule>> {
+        let view = View {
+            key: &self.packet.key,
+            in_port,
+            hide_ports: self.switch.fragments == FragmentMode::Normal && self.packet.key.is_fragment(),
+            conjunction: None,
+        };
+        match &self.tables_before {
+            Some(tables) => tables.get(&table)?.lookup(&view).cloned(),
+            None => self.switch.tables.lookup(table, &view).cloned(),
+        }
     }
 
     /// Does what an entry that was found says.
@@ -468,12 +490,12 @@ impl<'a> Pipeline<'a> {
         if self.dropped {
             return self.note("a meter dropped it");
         }
+        // What is cut off is counted before tags come on or off.
+        let cut = limit.map_or(0, |limit| self.packet.frame().len().saturating_sub(limit as usize));
         self.packet.commit();
         self.record(Event::Output(port, tunnel));
         let mut frame = self.packet.frame().to_vec();
-        if let Some(limit) = limit {
-            frame.truncate(limit as usize);
-        }
+        frame.truncate(frame.len().saturating_sub(cut));
         self.outputs.push(Output { port, tunnel, frame });
     }
 

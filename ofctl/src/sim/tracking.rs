@@ -165,7 +165,7 @@ impl Pipeline<'_> {
         self.check_limits()?;
         let own = self.packet.key.clone();
         self.packet.key.exchange_tuple();
-        let rule = self.switch.lookup(table, &self.packet, in_port).cloned();
+        let rule = self.find(table, in_port);
         self.packet.key = own;
         self.shown_depth += 1;
         self.carry_out(table, rule, table <= self.table)?;
