@@ -1,9 +1,11 @@
 //! One packet's way through the tables of a switch.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use super::classifier::{Rule, RuleId};
+use super::classifier::{Classifier, Rule, RuleId, View};
+use super::conntrack::Tracked;
 use super::key::{PORT_UNSET, port_from_16};
 use super::packet::{Packet, Tunnel};
 use super::ports::{NO_FLOOD, NO_FWD, NO_PACKET_IN, TunnelPort};
@@ -92,9 +94,12 @@ pub(super) struct Pipeline<'a> {
     /// Times that the packet went round.
     pub(super) rounds: usize,
     pub(super) exited: bool,
-    in_action_set: bool,
     /// Whether the conntrack fields say something.
     pub(super) tracked: bool,
+    /// What the datapath knows of its connection, whether or not the fields say it.
+    pub(super) seen: Tracked,
+    /// A meter dropped it: it goes on through the tables, but nothing leaves.
+    pub(super) dropped: bool,
     /// Whether the last MPLS label was popped, and what is below not looked into yet.
     pub(super) unread: bool,
     pub(super) stack: Vec<(u128, u16)>,
@@ -104,6 +109,8 @@ pub(super) struct Pipeline<'a> {
     /// Outputs and packet-ins that an error does not take back any more.
     kept: (usize, usize),
     pub(super) removed: Vec<FlowRemoved>,
+    /// The tables before the packet learned in this round.
+    pub(super) tables_before: Option<BTreeMap<TableId, Arc<Classifier>>>,
     pub(super) error: Option<RunError>,
     trace: Vec<Step>,
 }
@@ -125,8 +132,9 @@ impl<'a> Pipeline<'a> {
             lookups: 0,
             rounds: 0,
             exited: false,
-            in_action_set: false,
             tracked: false,
+            seen: Tracked::default(),
+            dropped: false,
             unread: false,
             stack: Vec::new(),
             action_set: Vec::new(),
@@ -134,6 +142,7 @@ impl<'a> Pipeline<'a> {
             to_controller: Vec::new(),
             kept: (0, 0),
             removed: Vec::new(),
+            tables_before: None,
             error: None,
             trace: Vec::new(),
         }
@@ -192,7 +201,11 @@ impl<'a> Pipeline<'a> {
         }
         self.rounds += 1;
         self.packet.read_anew();
+        if self.tracked {
+            self.packet.key.set_tracked(&self.seen);
+        }
         self.unread = false;
+        self.tables_before = None;
         self.lookups = 0;
         self.kept = (self.outputs.len(), self.to_controller.len());
         true
@@ -206,10 +219,11 @@ impl<'a> Pipeline<'a> {
         let mine = std::mem::replace(&mut self.packet, packet);
         let stack = self.stack.clone();
         let action_set = self.action_set.clone();
-        let saved = (self.table, self.depth, self.lookups, self.exited, self.in_action_set, self.kept);
+        let saved = (self.table, self.depth, self.lookups, self.exited, self.dropped);
         let rule = self.rule.take();
+        let tables_before = self.tables_before.take();
         self.kept = (self.outputs.len(), self.to_controller.len());
-        (self.depth, self.lookups, self.exited, self.in_action_set) = (0, 0, false, false);
+        (self.depth, self.lookups, self.exited) = (0, 0, false);
         (self.tracked, self.unread) = (tracked, false);
         self.rounds += 1;
         self.shown_depth += 1;
@@ -219,7 +233,8 @@ impl<'a> Pipeline<'a> {
         self.shown_depth -= 1;
         self.rounds -= 1;
         self.rule = rule;
-        (self.table, self.depth, self.lookups, self.exited, self.in_action_set, self.kept) = saved;
+        self.tables_before = tables_before;
+        (self.table, self.depth, self.lookups, self.exited, self.dropped) = saved;
         self.tracked = false;
         self.stack = stack;
         self.action_set = action_set;
@@ -238,7 +253,7 @@ impl<'a> Pipeline<'a> {
         RunError::Unsupported { table: self.table, action: what }
     }
 
-    fn check_limits(&self) -> Result<(), RunError> {
+    pub(super) fn check_limits(&self) -> Result<(), RunError> {
         if self.depth >= MAX_DEPTH {
             return Err(RunError::TooDeep(self.table));
         }
@@ -255,8 +270,23 @@ impl<'a> Pipeline<'a> {
     /// Looks the packet up, and does what the entry says.
     pub(super) fn lookup(&mut self, table: TableId, in_port: OfPort, deepens: bool) -> Result<(), RunError> {
         self.check_limits()?;
-        let rule = self.switch.lookup(table, &self.packet, in_port).cloned();
+        let rule = self.find(table, in_port);
         self.carry_out(table, rule, deepens)
+    }
+
+    /// The entry that the packet matches, of the tables as they were when its round began: what it learns is there
+    /// for later rounds and packets.
+    pub(super) fn find(&self, table: TableId, in_port: OfPort) -> Option<Arc<Rule>> {
+        let view = View {
+            key: &self.packet.key,
+            in_port,
+            hide_ports: self.switch.fragments == FragmentMode::Normal && self.packet.key.is_fragment(),
+            conjunction: None,
+        };
+        match &self.tables_before {
+            Some(tables) => tables.get(&table)?.lookup(&view).cloned(),
+            None => self.switch.tables.lookup(table, &view).cloned(),
+        }
     }
 
     /// Does what an entry that was found says.
@@ -313,12 +343,7 @@ impl<'a> Pipeline<'a> {
                         return Ok(List::Ends);
                     }
                 }
-                Op::Meter(id) => {
-                    if !self.meter(MeterId(id)) {
-                        self.exited = true;
-                        self.action_set.clear();
-                    }
-                }
+                Op::Meter(id) => self.meter(MeterId(id)),
                 Op::Clear => {
                     self.action_set.clear();
                     self.packet.key.put(Field::ActsetOutput, PORT_UNSET);
@@ -356,28 +381,26 @@ impl<'a> Pipeline<'a> {
             return Ok(());
         }
         self.record(Event::ActionSet);
-        self.in_action_set = true;
-        let done = self.actions(&list);
-        self.in_action_set = false;
-        done.map(|_| ())
+        self.actions(&list).map(|_| ())
     }
 
-    /// False if the meter drops the packet.
-    fn meter(&mut self, id: MeterId) -> bool {
+    /// A packet above a meter's rate goes on through the tables, as in Open vSwitch, but nothing of it leaves.
+    fn meter(&mut self, id: MeterId) {
+        if self.dropped {
+            return;
+        }
         let now = self.switch.now;
         self.packet.commit();
         let bytes = self.packet.frame().len();
         let meters = Arc::make_mut(&mut self.switch.meters);
         let Some(meter) = meters.get_mut(&id) else {
-            self.note(format!("meter {id} does not exist"));
-            return true;
+            return self.note(format!("meter {id} does not exist"));
         };
-        let passes = meter.pass(bytes, now);
-        self.note(match passes {
-            true => format!("meter {id} lets it pass"),
-            false => format!("meter {id} drops it: above its rate"),
+        self.dropped = !meter.pass(bytes, now);
+        self.note(match self.dropped {
+            false => format!("meter {id} lets it pass"),
+            true => format!("meter {id} drops it: above its rate"),
         });
-        passes
     }
 
     pub(super) fn resubmit(&mut self, in_port: OfPort, table: TableId) -> Result<(), RunError> {
@@ -392,6 +415,9 @@ impl<'a> Pipeline<'a> {
         let in_port = self.packet.in_port();
         if self.switch.ports.get(&in_port).is_some_and(|port| port.has(NO_PACKET_IN)) {
             return self.note(format!("port {in_port} lets no packet to the controller"));
+        }
+        if self.dropped {
+            return self.note("a meter dropped it");
         }
         self.packet.commit();
         let reason = PacketInReason::from_number(action.reason);
@@ -461,12 +487,15 @@ impl<'a> Pipeline<'a> {
                 }
             },
         };
+        if self.dropped {
+            return self.note("a meter dropped it");
+        }
+        // What is cut off is counted before tags come on or off.
+        let cut = limit.map_or(0, |limit| self.packet.frame().len().saturating_sub(limit as usize));
         self.packet.commit();
         self.record(Event::Output(port, tunnel));
         let mut frame = self.packet.frame().to_vec();
-        if let Some(limit) = limit {
-            frame.truncate(limit as usize);
-        }
+        frame.truncate(frame.len().saturating_sub(cut));
         self.outputs.push(Output { port, tunnel, frame });
     }
 
