@@ -19,7 +19,7 @@
 //! only counts: the floor of every remote driver, and of every one that gives the addresses too.
 //!
 //! OVN's driver is Debian 12's, which as packaged does not start: it takes bytes for text, and its networks of global
-//! scope need a dockerd with a cluster store. A copy with these two things changed runs here (see `ovn.rs`). Without its
+//! scope are refused by a dockerd without a cluster store. A copy with these two things changed runs here (see `ovn.rs`). Without its
 //! packages the bench says what to install and goes on. Its Join answers once the switch has the port; the flows come
 //! later, while sluice's Join answers when they are there.
 //!
@@ -79,7 +79,7 @@ impl Sample {
         let least = self.0.iter().min().copied().unwrap_or_default();
         let most = self.0.iter().max().copied().unwrap_or_default();
         println!(
-            "{what:<88} {:>8.1} {:>8.1} {:>8.1} {:>5}",
+            "{what:<94} {:>8.1} {:>8.1} {:>8.1} {:>5}",
             millis(self.median()),
             millis(least),
             millis(most),
@@ -89,7 +89,7 @@ impl Sample {
 }
 
 fn heading(what: &str) {
-    println!("\n{what:<88} {:>8} {:>8} {:>8} {:>5}", "median", "min", "max", "n");
+    println!("\n{what:<94} {:>8} {:>8} {:>8} {:>5}", "median", "min", "max", "n");
 }
 
 /// A way to ask dockerd. Its methods tell how long it took until the answer was there.

@@ -18,7 +18,7 @@ const PYTHON: &str = "/usr/bin/python3";
 const CHANGES: [(&str, &str); 2] = [
     // Python 3 gives a command's output as bytes, and the driver goes on with text.
     ("stdout=subprocess.PIPE)", "stdout=subprocess.PIPE, text=True)"),
-    // For networks of global scope dockerd 20.10 wants a cluster store, which later engines no longer have.
+    // A dockerd 20.10 without a cluster store refuses networks of global scope; later engines have no such store.
     (r#""Scope": "global""#, r#""Scope": "local""#),
 ];
 
