@@ -4,24 +4,24 @@
 //!     cargo bench --bench attach_cost -- connect     the first part alone
 //!     cargo bench --bench attach_cost -- agent       the second part alone
 //!
-//! Hosts of the live tests' lab, each with a real dockerd and an Open vSwitch on the userspace datapath: one whose agent
-//! is on etcd, one whose agent is on the embedded store, and one with OVN and its Docker overlay driver in place of an
-//! agent, for both want br-int. All have Docker's bridge and macvlan, so that every driver has its measure beside it on
-//! its own engine.
+//! Hosts of the live tests' lab, each with a real dockerd and an Open vSwitch on the userspace datapath: one whose
+//! agent is on etcd, one whose agent is on the embedded store, and one with OVN and its Docker overlay driver in
+//! place of an agent, for both want br-int. All have Docker's bridge and macvlan, so that every driver has its
+//! measure beside it on its own engine.
 //!
 //! The first part measures `docker network connect`: as the Engine API's call, from request to reply, so that the
-//! start of the docker command does not count; and as the docker command, from start to end, as a person waits for it.
-//! The drivers take turns within every round, so that a busy machine disturbs all of them alike. The second part
+//! start of the docker command does not count; and as the docker command, from start to end, as a person waits for
+//! it. The drivers take turns within every round, so that a busy machine disturbs all of them alike. The second part
 //! measures the agent by itself, and tells what processor time it and ovs-vswitchd had, which a busy machine hardly
 //! changes.
 //!
-//! Beside them stands a remote driver that does nothing but make a link, with Docker's IPAM and as an IPAM driver that
-//! only counts: the floor of every remote driver, and of every one that gives the addresses too.
+//! Beside them stands a remote driver that does nothing but make a link, with Docker's IPAM and as an IPAM driver
+//! that only counts: the floor of every remote driver, and of every one that gives the addresses too.
 //!
 //! OVN's driver is Debian 12's, which as packaged does not start: it takes bytes for text, and its networks of global
-//! scope are refused by a dockerd without a cluster store. A copy with these two things changed runs here (see `ovn.rs`). Without its
-//! packages the bench says what to install and goes on. Its Join answers once the switch has the port; the flows come
-//! later, while sluice's Join answers when they are there.
+//! scope are refused by a dockerd without a cluster store. A copy with these two things changed runs here (see
+//! `ovn.rs`). Without its packages the bench says what to install and goes on. Its Join answers once the switch has
+//! the port; the flows come later, while sluice's Join answers when they are there.
 //!
 //! All files are in memory (tmpfs), dockerd's and etcd's too. On a disk, CreateEndpoint costs one fsync more: see
 //! `cargo bench --bench ledger`.

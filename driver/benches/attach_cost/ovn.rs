@@ -59,8 +59,8 @@ fn succeeds(command: &[&str]) -> bool {
     Command::new(command[0]).args(&command[1..]).output().is_ok_and(|output| output.status.success())
 }
 
-/// OVN on one host: its central databases, northd, the host's controller, and the driver. It ends with this value, which
-/// has to end before the host.
+/// OVN on one host: its central databases, northd, the host's controller, and the driver. It ends with this value, which has to
+/// end before the host.
 #[derive(Debug)]
 pub struct Ovn<'h> {
     host: &'h Host,
