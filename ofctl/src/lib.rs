@@ -20,6 +20,7 @@ pub mod kit;
 pub mod mac;
 pub mod ovsdb;
 pub mod packet;
+pub mod scenario;
 pub mod session;
 pub mod sim;
 pub mod table;
