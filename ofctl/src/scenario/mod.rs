@@ -47,7 +47,9 @@
 
 mod parse;
 mod phrase;
+mod run;
 mod step;
 
 pub use parse::{Document, ParseError, Scenario};
+pub use run::{Failure, Sent, World, WorldError};
 pub use step::{Count, End, Ends, PacketText, Step, StepKind};

@@ -45,7 +45,8 @@ enum Mood {
     Then,
 }
 
-const GIVEN: &str = "'Given' is followed by: a switch…, a link between…, flows:, the application…, packet NAME: …";
+const GIVEN: &str =
+    "'Given' is followed by: a switch…, a link between…, flows:, the application…, packet NAME: …";
 const WHEN: &str = "'When' is followed by: PACKET arrives at port…, port N goes down, N s pass, flow \"…\" is added, \
                     flows \"…\" are deleted";
 const THEN: &str = "'Then' is followed by: PACKET leaves port…, nothing leaves, nothing else leaves, N packets reach \
@@ -104,9 +105,8 @@ impl<'a> Reader<'a> {
                 let steps = background.iter().cloned().chain(self.steps()?).collect();
                 document.scenarios.push(Scenario { name: name.to_owned(), line, steps });
             } else {
-                return Err(Phrase::new(line, text).error(
-                    "'Scenario: NAME' is expected here (or, before the first one, 'Background:')",
-                ));
+                return Err(Phrase::new(line, text)
+                    .error("'Scenario: NAME' is expected here (or, before the first one, 'Background:')"));
             }
         }
         match document.scenarios.is_empty() {

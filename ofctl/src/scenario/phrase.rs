@@ -240,18 +240,17 @@ impl<'a> Phrase<'a> {
         }
         let flow = inner.flow(&format!("{text} actions=drop"));
         // A column beyond the text is of what was put after it.
-        flow.map(|flow| flow.key()).map_err(|error| ParseError {
-            column: error.column.min(inner.at + text.len() + 1),
-            ..error
-        })
+        flow.map(|flow| flow.key())
+            .map_err(|error| ParseError { column: error.column.min(inner.at + text.len() + 1), ..error })
     }
 
     pub(super) fn duration(&mut self) -> Result<Duration, ParseError> {
         let before = *self;
         let word = self.word("a number of seconds")?;
-        let amount: f64 = word.parse().ok().filter(|amount| (0.0..=1e6).contains(amount)).ok_or_else(|| {
-            before.error(format!("'{word}' is not an amount of time of at most 1000000"))
-        })?;
+        let amount: f64 =
+            word.parse().ok().filter(|amount| (0.0..=1e6).contains(amount)).ok_or_else(|| {
+                before.error(format!("'{word}' is not an amount of time of at most 1000000"))
+            })?;
         let unit = *self;
         match self.word("s or ms")? {
             "s" | "second" | "seconds" => Ok(Duration::from_secs_f64(amount)),

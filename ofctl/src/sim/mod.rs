@@ -34,6 +34,7 @@
 mod check;
 
 mod classifier;
+mod compose;
 
 mod key;
 mod layout;
@@ -45,6 +46,7 @@ mod trace;
 mod verify;
 
 pub use check::{Refusal, Refused};
+pub use compose::ComposeError;
 pub use verify::{ChecksumError, verify_checksums};
 
 pub use packet::{NoSuchField, Packet, Tunnel};
