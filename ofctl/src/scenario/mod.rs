@@ -45,11 +45,15 @@
 //! what the frame must have, and leaves open the rest, and `NAME with "FIELDS"` is the named packet with those fields
 //! changed. `FIELDS` is a match in `ovs-ofctl`'s syntax.
 
+#[cfg(feature = "client")]
+mod ovs;
 mod parse;
 mod phrase;
 mod run;
 mod step;
 
+#[cfg(feature = "client")]
+pub use ovs::OvsWorld;
 pub use parse::{Document, ParseError, Scenario};
 pub use run::{Failure, Sent, World, WorldError};
 pub use step::{Count, End, Ends, PacketText, Step, StepKind};

@@ -1,0 +1,243 @@
+//! Scenarios on a real Open vSwitch, one of our own with dummy ports; no privilege is needed.
+
+mod capture;
+mod daemons;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use capture::Capture;
+use daemons::{Daemons, text};
+use tokio::runtime::Runtime;
+
+use super::run::{Sent, World, WorldError};
+use crate::client::openflow::{ClientError, Connection, Events, Notification, Options, Target};
+use crate::flow::FlowStats;
+use crate::wire::{FlowMod, FlowStatsRequest, FragmentMode, OfPort};
+
+/// Turns of ovs-vswitchd's main loop without a change after which nothing is under way: a frame passes a link in two.
+const QUIET_TURNS: usize = 6;
+/// What time is let pass in, at most, so that timeouts follow each other in order.
+const TIME_STEP: Duration = Duration::from_millis(500);
+
+#[derive(Debug)]
+struct Bridge {
+    connection: Connection,
+    events: Events,
+    packet_ins: u64,
+    ports: BTreeMap<OfPort, Port>,
+}
+
+#[derive(Debug)]
+struct Port {
+    name: String,
+    capture: Capture,
+    is_linked: bool,
+    is_up: bool,
+}
+
+/// A real Open vSwitch, started for one scenario.
+#[derive(Debug)]
+pub struct OvsWorld {
+    // Dropped in this order: connections before what they run on, and both before the switch.
+    bridges: BTreeMap<String, Bridge>,
+    runtime: Runtime,
+    daemons: Daemons,
+    is_time_stopped: bool,
+}
+
+fn refused(what: impl std::fmt::Display) -> impl FnOnce(ClientError) -> WorldError {
+    move |error| WorldError(format!("{what}: {error}"))
+}
+
+impl OvsWorld {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// If Open vSwitch is not installed or does not start; the text says which.
+    pub fn start() -> Result<OvsWorld, WorldError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| WorldError(format!("cannot start: {error}")))?;
+        let daemons = Daemons::start()?;
+        Ok(OvsWorld { bridges: BTreeMap::new(), runtime, daemons, is_time_stopped: false })
+    }
+
+    fn bridge(&mut self, name: &str) -> Result<&mut Bridge, WorldError> {
+        self.bridges.get_mut(name).ok_or_else(|| WorldError(format!("there is no switch {name}")))
+    }
+
+    fn port(&mut self, switch: &str, port: OfPort) -> Result<&mut Port, WorldError> {
+        let ports = &mut self.bridge(switch)?.ports;
+        ports.get_mut(&port).ok_or_else(|| WorldError(format!("switch {switch} has no port {port}")))
+    }
+
+    /// Waits until nothing is under way.
+    fn settle(&mut self) -> Result<(), WorldError> {
+        let captured = |world: &OvsWorld| -> u64 {
+            world.bridges.values().flat_map(|bridge| bridge.ports.values()).map(|port| port.capture.len()).sum()
+        };
+        let (mut before, mut quiet) = (captured(self), 0);
+        while quiet < QUIET_TURNS {
+            // Any command: each has its own turn of the main loop, in which frames that have come are forwarded.
+            self.daemons.appctl("version", &[])?;
+            let now = captured(self);
+            quiet = if now == before { quiet + 1 } else { 0 };
+            before = now;
+        }
+        Ok(())
+    }
+}
+
+impl World for OvsWorld {
+    fn add_switch(&mut self, name: &str, ports: &[OfPort]) -> Result<(), WorldError> {
+        let number = self.bridges.len() + 1;
+        let mut words = format!(
+            "add-br {name} -- set bridge {name} datapath_type=dummy fail_mode=secure \
+             other_config:datapath-id={number:016x} other_config:disable-in-band=true"
+        );
+        let mut made = BTreeMap::new();
+        for port in ports {
+            let port_name = format!("p{number}.{port}");
+            let capture = self.daemons.path(&format!("{port_name}.pcap"));
+            words.push_str(&format!(
+                " -- add-port {name} {port_name} -- set interface {port_name} type=dummy ofport_request={port} \
+                 options:tx_pcap={}",
+                text(&capture)
+            ));
+            let capture = Capture::new(capture);
+            made.insert(*port, Port { name: port_name, capture, is_linked: false, is_up: true });
+        }
+        self.daemons.vsctl(&words.split_whitespace().map(str::to_owned).collect::<Vec<_>>())?;
+        let target = Target::Unix(self.daemons.path(&format!("{name}.mgmt")));
+        let (connection, events) = self
+            .runtime
+            .block_on(async {
+                let (connection, events) = Connection::connect(target, Options::default()).await?;
+                // A connection of this kind is told of packets only if it asks for their bytes.
+                connection.set_config(FragmentMode::Normal, u16::MAX).await?;
+                Ok((connection, events))
+            })
+            .map_err(refused(format!("switch {name}")))?;
+        self.bridges.insert(name.to_owned(), Bridge { connection, events, packet_ins: 0, ports: made });
+        Ok(())
+    }
+
+    fn add_link(&mut self, a: (&str, OfPort), b: (&str, OfPort)) -> Result<(), WorldError> {
+        let mut names = Vec::new();
+        for (switch, port) in [a, b] {
+            let port = self.port(switch, port)?;
+            if std::mem::replace(&mut port.is_linked, true) {
+                return Err(WorldError(format!("port {} has a link already", port.name)));
+            }
+            names.push(port.name.clone());
+        }
+        let socket = text(&self.daemons.path(&format!("{}.link", names[0])));
+        let words = format!(
+            "set interface {} options:pstream=punix:{socket} -- set interface {} options:stream=unix:{socket}",
+            names[0], names[1]
+        );
+        self.daemons.vsctl(&words.split_whitespace().map(str::to_owned).collect::<Vec<_>>())?;
+        let connected = |world: &OvsWorld| -> Result<bool, WorldError> {
+            let state = world.daemons.appctl("netdev-dummy/conn-state", &[&names[1]])?;
+            Ok(state.trim().ends_with(" connected"))
+        };
+        for _ in 0..400 {
+            if connected(self)? {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Err(WorldError(format!("the link between {} and {} does not come up", names[0], names[1])))
+    }
+
+    fn start(&mut self, application: &str) -> Result<(), WorldError> {
+        Err(WorldError(format!("there is no application {application}")))
+    }
+
+    fn change_flows(&mut self, switch: &str, change: FlowMod) -> Result<(), WorldError> {
+        let connection = self.bridge(switch)?.connection.clone();
+        self.runtime
+            .block_on(connection.bundle(vec![change]))
+            .map_err(refused(format!("switch {switch}")))?;
+        self.settle()
+    }
+
+    fn inject(&mut self, switch: &str, port: OfPort, frame: &[u8]) -> Result<String, WorldError> {
+        let inlet = self.port(switch, port)?;
+        if !inlet.is_up {
+            return Ok(format!("port {port} is down: nothing comes in"));
+        }
+        let name = inlet.name.clone();
+        let frame: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
+        let trace = self.daemons.appctl("ofproto/trace", &[switch, &format!("in_port={port}"), &frame])?;
+        self.daemons.appctl("netdev-dummy/receive", &[&name, &frame])?;
+        self.settle()?;
+        Ok(trace)
+    }
+
+    fn set_link(&mut self, switch: &str, port: OfPort, up: bool) -> Result<(), WorldError> {
+        let port = self.port(switch, port)?;
+        port.is_up = up;
+        let name = port.name.clone();
+        self.daemons.appctl("netdev-dummy/set-admin-state", &[&name, if up { "up" } else { "down" }])?;
+        self.settle()
+    }
+
+    fn pass(&mut self, time: Duration) -> Result<(), WorldError> {
+        if !self.is_time_stopped {
+            self.daemons.appctl("time/stop", &[])?;
+            self.is_time_stopped = true;
+        }
+        let (time, step) = (time.as_millis().to_string(), TIME_STEP.as_millis().to_string());
+        self.daemons.appctl("time/warp", &[&time, &step])?;
+        // Expired flows go when the datapath's counters have been read once more.
+        self.daemons.appctl("revalidator/wait", &[])?;
+        self.settle()
+    }
+
+    fn take_sent(&mut self) -> Result<Vec<Sent>, WorldError> {
+        let mut sent = Vec::new();
+        for (name, bridge) in &mut self.bridges {
+            for (number, port) in &mut bridge.ports {
+                let frames = port.capture.take()?;
+                if !port.is_linked && port.is_up {
+                    sent.extend(frames.into_iter().map(|frame| Sent {
+                        switch: name.clone(),
+                        port: *number,
+                        frame,
+                    }));
+                }
+            }
+        }
+        Ok(sent)
+    }
+
+    fn take_packet_ins(&mut self) -> Result<BTreeMap<String, u64>, WorldError> {
+        let mut counts = BTreeMap::new();
+        for (name, bridge) in &mut self.bridges {
+            // What was sent before the answer to a barrier has come when the answer has.
+            self.runtime.block_on(bridge.connection.barrier()).map_err(refused(format!("switch {name}")))?;
+            while let Some(event) = self.runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    event = bridge.events.next() => event,
+                    () = std::future::ready(()) => None,
+                }
+            }) {
+                bridge.packet_ins += u64::from(matches!(event, Notification::PacketIn(_)));
+            }
+            counts.insert(name.clone(), std::mem::take(&mut bridge.packet_ins));
+        }
+        Ok(counts)
+    }
+
+    fn flows(&mut self, switch: &str) -> Result<Vec<FlowStats>, WorldError> {
+        // The counters of the datapath's cached flows are added to the tables' when those are let go.
+        self.daemons.appctl("revalidator/purge", &[])?;
+        let connection = self.bridge(switch)?.connection.clone();
+        let flows = connection.dump_flows(FlowStatsRequest::default());
+        self.runtime.block_on(flows).map_err(refused(format!("switch {switch}")))
+    }
+}
