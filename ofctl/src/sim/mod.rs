@@ -31,15 +31,23 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod actions;
 mod check;
-
 mod classifier;
 mod compose;
-
+mod conntrack;
+mod controller;
+mod flows;
+mod groups;
+mod hash;
 mod key;
 mod layout;
+mod messages;
+mod meters;
+mod multipart;
 mod packet;
 mod pipeline;
+mod ports;
 mod rewrite;
 mod switch;
 mod trace;
@@ -51,5 +59,5 @@ pub use verify::{ChecksumError, verify_checksums};
 
 pub use packet::{NoSuchField, Packet, Tunnel};
 pub use pipeline::{MAX_DEPTH, MAX_RESUBMITS};
-pub use switch::{FragmentMode, Switch, TunnelPort};
+pub use switch::{FragmentMode, Reception, Switch, TunnelPort};
 pub use trace::{Event, Output, PacketInReason, RunError, Step, ToController, Verdict};
