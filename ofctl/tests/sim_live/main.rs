@@ -99,9 +99,7 @@ fn simulated_effects(verdict: &Verdict) -> (Vec<Effect>, Vec<Effect>) {
         let tunnel = output.tunnel.map(|tunnel| (tunnel.id, tunnel.dst.to_string()));
         Effect::Output(output.port.0, tunnel)
     });
-    let controller = verdict.to_controller.iter().map(|packet| {
-        Effect::Controller(packet.reason.number())
-    });
+    let controller = verdict.to_controller.iter().map(|packet| Effect::Controller(packet.reason.number()));
     (outputs.collect(), controller.collect())
 }
 

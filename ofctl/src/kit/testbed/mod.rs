@@ -31,8 +31,9 @@ use wiring::Wiring;
 pub use wiring::{End, HostId};
 
 use super::{Application, Connected, DatapathId, Effects, Event, Timer};
-use crate::flow::FlowEntry;
-use crate::wire::{ErrorMessage, Message, OfPort, PortDescription, PortReason, PortStatus};
+use crate::flow::{FlowEntry, FlowStats};
+use crate::sim::Verdict;
+use crate::wire::{ErrorMessage, Message, OfPort, PortDescription};
 
 /// Time that a frame takes over a link, and to or from a host.
 pub const LINK_DELAY: Duration = Duration::from_micros(10);
@@ -69,6 +70,7 @@ pub struct Testbed<A: Application> {
     hosts: Vec<Stack>,
     timers: HashMap<Timer, u64>,
     notices: Vec<A::Notice>,
+    lost: Vec<(End, Vec<u8>)>,
     errors: Vec<(DatapathId, ErrorMessage)>,
 }
 
@@ -95,6 +97,7 @@ impl<A: Application> Testbed<A> {
             hosts: Vec::new(),
             timers: HashMap::new(),
             notices: Vec::new(),
+            lost: Vec::new(),
             errors: Vec::new(),
         };
         bed.tell(&Event::Start);
@@ -106,11 +109,20 @@ impl<A: Application> Testbed<A> {
     /// # Panics
     /// If there is one of that number.
     pub fn switch(&mut self, number: u64, ports: u32) -> DatapathId {
+        let id = self.unconnected_switch(number, (1..=ports).map(OfPort));
+        self.connect(id);
+        id
+    }
+
+    /// Adds a switch with these ports, and does not connect it.
+    ///
+    /// # Panics
+    /// If there is one of that number.
+    pub fn unconnected_switch(&mut self, number: u64, ports: impl IntoIterator<Item = OfPort>) -> DatapathId {
         let id = DatapathId(number);
         let attached =
             Attached { node: Node::new(id, ports), connection: 0, connected: false, packet_ins: 0 };
         assert!(self.switches.insert(id, attached).is_none(), "switch {id} is there already");
-        self.connect(id);
         id
     }
 
@@ -138,7 +150,7 @@ impl<A: Application> Testbed<A> {
     fn end(&self, (switch, port): (DatapathId, u32)) -> End {
         let end = End { switch, port: OfPort(port) };
         let attached = self.switches.get(&switch).unwrap_or_else(|| panic!("there is no switch {switch}"));
-        assert!(attached.node.port(end.port).is_some(), "switch {switch} has no port {port}");
+        assert!(attached.node.has_port(end.port), "switch {switch} has no port {port}");
         end
     }
 
@@ -162,9 +174,8 @@ impl<A: Application> Testbed<A> {
         let end = self.end((switch, port));
         for end in [Some(end), self.wiring.peer(end)].into_iter().flatten() {
             let Some(attached) = self.switches.get_mut(&end.switch) else { continue };
-            if let Some(port) = attached.node.set_link(end.port, up) {
-                let status = Message::PortStatus(PortStatus { reason: PortReason::Modify, port });
-                self.inform(end.switch, status);
+            for message in attached.node.set_link(end.port, up, self.now) {
+                self.inform(end.switch, message);
             }
         }
     }
@@ -194,6 +205,34 @@ impl<A: Application> Testbed<A> {
     pub fn send(&mut self, host: HostId, frame: Vec<u8>) {
         let end = self.wiring.place(host);
         self.after(LINK_DELAY, Happening::Frame(end, frame));
+    }
+
+    /// A frame comes in by a port, whatever is on it; gives the way that it takes through this switch.
+    ///
+    /// # Panics
+    /// If there is no such port.
+    pub fn inject(&mut self, switch: DatapathId, port: u32, frame: &[u8]) -> Verdict {
+        let end = self.end((switch, port));
+        self.arrive(end, frame).expect("the port was looked up")
+    }
+
+    fn arrive(&mut self, end: End, frame: &[u8]) -> Option<Verdict> {
+        let attached = self.switches.get_mut(&end.switch)?;
+        let (outcome, verdict) = attached.node.receive(end.port, frame, self.now);
+        self.take_outcome(end.switch, outcome);
+        Some(verdict)
+    }
+
+    /// Says something to a switch past the application, as an operator does; gives the answers.
+    ///
+    /// # Panics
+    /// If there is no such switch.
+    pub fn manage(&mut self, switch: DatapathId, message: Message) -> Vec<Message> {
+        let attached =
+            self.switches.get_mut(&switch).unwrap_or_else(|| panic!("there is no switch {switch}"));
+        let Outcome { frames, messages } = attached.node.handle(message, self.now);
+        self.take_outcome(switch, Outcome { frames, messages: Vec::new() });
+        messages
     }
 
     /// A host pings another and waits a second: how long it took, or `None` if no answer came.
@@ -260,6 +299,11 @@ impl<A: Application> Testbed<A> {
 
     /// A switch's flows, in order of table and falling priority.
     pub fn flows(&self, switch: DatapathId) -> Vec<FlowEntry> {
+        self.flow_stats(switch).into_iter().map(|flow| flow.entry).collect()
+    }
+
+    /// The same, with their counters.
+    pub fn flow_stats(&self, switch: DatapathId) -> Vec<FlowStats> {
         self.switches.get(&switch).map(|attached| attached.node.flows()).unwrap_or_default()
     }
 
@@ -278,6 +322,11 @@ impl<A: Application> Testbed<A> {
         self.hosts[host.0].received()
     }
 
+    /// Frames that left by ports with neither a link nor a host, since this was last asked.
+    pub fn take_lost(&mut self) -> Vec<(End, Vec<u8>)> {
+        std::mem::take(&mut self.lost)
+    }
+
     /// Forgets what all hosts received.
     pub fn forget_received(&mut self) {
         self.hosts.iter_mut().for_each(Stack::forget_received);
@@ -293,10 +342,7 @@ impl<A: Application> Testbed<A> {
         self.expire();
         match happening {
             Happening::Frame(end, frame) => {
-                if let Some(attached) = self.switches.get_mut(&end.switch) {
-                    let outcome = attached.node.receive(end.port, &frame, self.now);
-                    self.take_outcome(end.switch, outcome);
-                }
+                self.arrive(end, &frame);
             }
             Happening::Arrival(host, frame) => {
                 let frames = self.hosts[host.0].receive(frame);
@@ -356,7 +402,7 @@ impl<A: Application> Testbed<A> {
             match self.wiring.at(End { switch, port }) {
                 Some(wiring::Peer::Port(end)) => self.after(LINK_DELAY, Happening::Frame(end, frame)),
                 Some(wiring::Peer::Host(host)) => self.after(LINK_DELAY, Happening::Arrival(host, frame)),
-                None => {}
+                None => self.lost.push((End { switch, port }, frame)),
             }
         }
         for message in outcome.messages {

@@ -74,7 +74,8 @@ impl Daemons {
 
     fn daemon(&mut self, program: &str, arguments: &[&str]) -> Result<(), WorldError> {
         let control = self.control(program);
-        let log = File::create(self.path(&format!("{program}.err"))).map_err(|error| failed(program, error))?;
+        let log =
+            File::create(self.path(&format!("{program}.err"))).map_err(|error| failed(program, error))?;
         let mut command = self.command(program);
         command.args(arguments).arg(format!("--unixctl={}", text(&control))).arg("--no-chdir");
         let child = command.stdout(Stdio::null()).stderr(log).spawn();
@@ -89,7 +90,8 @@ impl Daemons {
     fn wait_for(&mut self, path: &Path, program: &str) -> Result<(), WorldError> {
         let start = Instant::now();
         while !path.exists() {
-            let has_ended = self.children.last_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)));
+            let has_ended =
+                self.children.last_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)));
             if has_ended || start.elapsed() > PATIENCE {
                 return Err(failed(format!("{program} does not start"), self.last_words(program)));
             }
@@ -138,7 +140,8 @@ impl Daemons {
         let request = serde_json::json!({"id": 0, "method": method, "params": parameters});
         stream.write_all(request.to_string().as_bytes())?;
         let mut answers = serde_json::Deserializer::from_reader(stream).into_iter::<Value>();
-        let ended = || io::Error::other(format!("ovs-vswitchd has ended: {}", self.last_words("ovs-vswitchd")));
+        let ended =
+            || io::Error::other(format!("ovs-vswitchd has ended: {}", self.last_words("ovs-vswitchd")));
         answers.next().ok_or_else(ended)?.map_err(io::Error::from)
     }
 }

@@ -76,7 +76,12 @@ impl OvsWorld {
     /// Waits until nothing is under way.
     fn settle(&mut self) -> Result<(), WorldError> {
         let captured = |world: &OvsWorld| -> u64 {
-            world.bridges.values().flat_map(|bridge| bridge.ports.values()).map(|port| port.capture.len()).sum()
+            world
+                .bridges
+                .values()
+                .flat_map(|bridge| bridge.ports.values())
+                .map(|port| port.capture.len())
+                .sum()
         };
         let (mut before, mut quiet) = (captured(self), 0);
         while quiet < QUIET_TURNS {
