@@ -45,6 +45,8 @@
 //! what the frame must have, and leaves open the rest, and `NAME with "FIELDS"` is the named packet with those fields
 //! changed. `FIELDS` is a match in `ovs-ofctl`'s syntax.
 
+mod applications;
+mod memory;
 #[cfg(feature = "client")]
 mod ovs;
 mod parse;
@@ -52,6 +54,7 @@ mod phrase;
 mod run;
 mod step;
 
+pub use memory::MemoryWorld;
 #[cfg(feature = "client")]
 pub use ovs::OvsWorld;
 pub use parse::{Document, ParseError, Scenario};

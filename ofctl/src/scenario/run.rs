@@ -233,13 +233,18 @@ impl<W: World> Run<'_, W> {
                 }
             }
             StepKind::Controller { count, switch } => self.controller(*count, switch.as_deref())?,
-            StepKind::FlowExists { switch, flow } => self.flow_exists(switch.as_deref(), flow)?,
+            StepKind::FlowExists { switch, flow } => {
+                self.acting = false;
+                self.flow_exists(switch.as_deref(), flow)?;
+            }
             StepKind::NoFlow { switch, flow } => {
+                self.acting = false;
                 if let Ok(found) = self.find(switch.as_deref(), flow)? {
                     return Err(Unmet("it exists:".to_owned(), vec![found.entry.to_string()]));
                 }
             }
             StepKind::Counted { switch, flow, packets } => {
+                self.acting = false;
                 let found = self.find(switch.as_deref(), flow)?.map_err(|near| missing(flow, near))?;
                 if found.packets != packets.0 {
                     return Err(format!("it has counted {} packets", found.packets).into());

@@ -154,6 +154,21 @@ impl<A: Application> Testbed<A> {
         end
     }
 
+    /// True if a port has a link or a host.
+    ///
+    /// # Panics
+    /// If the port is not there.
+    pub fn is_wired(&self, switch: DatapathId, port: u32) -> bool {
+        self.wiring.at(self.end((switch, port))).is_some()
+    }
+
+    /// Begins another application in place of the one that ran, whose timers are forgotten.
+    pub fn begin(&mut self, application: A) {
+        self.application = application;
+        self.timers.clear();
+        self.tell(&Event::Start);
+    }
+
     /// Takes down the link or the host's cable at a port; switches on both sides notice.
     ///
     /// # Panics

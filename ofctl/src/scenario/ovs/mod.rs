@@ -4,19 +4,26 @@ mod capture;
 mod daemons;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use capture::Capture;
 use daemons::{Daemons, text};
 use tokio::runtime::Runtime;
 
-use super::run::{Sent, World, WorldError};
+use crate::client::Listen;
+use crate::client::controller::{self, Controller, ListenError};
 use crate::client::openflow::{ClientError, Connection, Events, Notification, Options, Target};
 use crate::flow::FlowStats;
+use crate::scenario::applications::{Boxed, by_name};
+use crate::scenario::{Sent, World, WorldError};
 use crate::wire::{FlowMod, FlowStatsRequest, FragmentMode, OfPort};
 
+/// How long switches may take to connect.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Turns of ovs-vswitchd's main loop without a change after which nothing is under way: a frame passes a link in two.
 const QUIET_TURNS: usize = 6;
+/// Real time beside each of these turns in which an application has its own.
+const APPLICATION_TURN: Duration = Duration::from_millis(10);
 /// What time is let pass in, at most, so that timeouts follow each other in order.
 const TIME_STEP: Duration = Duration::from_millis(500);
 
@@ -41,6 +48,7 @@ struct Port {
 pub struct OvsWorld {
     // Dropped in this order: connections before what they run on, and both before the switch.
     bridges: BTreeMap<String, Bridge>,
+    application: Option<Controller<Boxed>>,
     runtime: Runtime,
     daemons: Daemons,
     is_time_stopped: bool,
@@ -61,7 +69,7 @@ impl OvsWorld {
             .build()
             .map_err(|error| WorldError(format!("cannot start: {error}")))?;
         let daemons = Daemons::start()?;
-        Ok(OvsWorld { bridges: BTreeMap::new(), runtime, daemons, is_time_stopped: false })
+        Ok(OvsWorld { bridges: BTreeMap::new(), application: None, runtime, daemons, is_time_stopped: false })
     }
 
     fn bridge(&mut self, name: &str) -> Result<&mut Bridge, WorldError> {
@@ -71,6 +79,11 @@ impl OvsWorld {
     fn port(&mut self, switch: &str, port: OfPort) -> Result<&mut Port, WorldError> {
         let ports = &mut self.bridge(switch)?.ports;
         ports.get_mut(&port).ok_or_else(|| WorldError(format!("switch {switch} has no port {port}")))
+    }
+
+    /// Lets real time pass, in which the application and the connections are served.
+    fn wait(&self, time: Duration) {
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
     }
 
     /// Waits until nothing is under way.
@@ -87,6 +100,9 @@ impl OvsWorld {
         while quiet < QUIET_TURNS {
             // Any command: each has its own turn of the main loop, in which frames that have come are forwarded.
             self.daemons.appctl("version", &[])?;
+            if self.application.is_some() {
+                self.wait(APPLICATION_TURN);
+            }
             let now = captured(self);
             quiet = if now == before { quiet + 1 } else { 0 };
             before = now;
@@ -114,7 +130,7 @@ impl World for OvsWorld {
             let capture = Capture::new(capture);
             made.insert(*port, Port { name: port_name, capture, is_linked: false, is_up: true });
         }
-        self.daemons.vsctl(&words.split_whitespace().map(str::to_owned).collect::<Vec<_>>())?;
+        self.daemons.vsctl(&split(&words))?;
         let target = Target::Unix(self.daemons.path(&format!("{name}.mgmt")));
         let (connection, events) = self
             .runtime
@@ -143,7 +159,7 @@ impl World for OvsWorld {
             "set interface {} options:pstream=punix:{socket} -- set interface {} options:stream=unix:{socket}",
             names[0], names[1]
         );
-        self.daemons.vsctl(&words.split_whitespace().map(str::to_owned).collect::<Vec<_>>())?;
+        self.daemons.vsctl(&split(&words))?;
         let connected = |world: &OvsWorld| -> Result<bool, WorldError> {
             let state = world.daemons.appctl("netdev-dummy/conn-state", &[&names[1]])?;
             Ok(state.trim().ends_with(" connected"))
@@ -158,7 +174,33 @@ impl World for OvsWorld {
     }
 
     fn start(&mut self, application: &str) -> Result<(), WorldError> {
-        Err(WorldError(format!("there is no application {application}")))
+        let application = by_name(application).map_err(WorldError)?;
+        if self.application.is_some() {
+            return Err(WorldError("an application runs already".to_owned()));
+        }
+        let socket = self.daemons.path("application");
+        let controller = self.runtime.block_on(async {
+            let controller = Controller::start(application, controller::Options::default());
+            controller.listen(Listen::Unix(socket.clone())).await?;
+            Ok::<_, ListenError>(controller)
+        });
+        let controller = controller.map_err(|error| WorldError(error.to_string()))?;
+        let mut words = Vec::new();
+        for name in self.bridges.keys() {
+            words.push(format!("-- set-controller {name} unix:{}", text(&socket)));
+            words.push(format!("-- set controller {name} connection_mode=out-of-band"));
+        }
+        self.daemons.vsctl(&split(&words.join(" ")))?;
+        let deadline = Instant::now() + PATIENCE;
+        let wanted = self.bridges.len();
+        while self.runtime.block_on(controller.switches()).map_or(0, |switches| switches.len()) < wanted {
+            if Instant::now() > deadline {
+                return Err(WorldError("the switches do not connect to the application".to_owned()));
+            }
+            self.wait(APPLICATION_TURN);
+        }
+        self.application = Some(controller);
+        self.settle()
     }
 
     fn change_flows(&mut self, switch: &str, change: FlowMod) -> Result<(), WorldError> {
@@ -176,6 +218,8 @@ impl World for OvsWorld {
         }
         let name = inlet.name.clone();
         let frame: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
+        // A cached verdict may be older than the last change of the flows.
+        self.daemons.appctl("revalidator/purge", &[])?;
         let trace = self.daemons.appctl("ofproto/trace", &[switch, &format!("in_port={port}"), &frame])?;
         self.daemons.appctl("netdev-dummy/receive", &[&name, &frame])?;
         self.settle()?;
@@ -191,6 +235,10 @@ impl World for OvsWorld {
     }
 
     fn pass(&mut self, time: Duration) -> Result<(), WorldError> {
+        if self.application.is_some() {
+            self.wait(time);
+            return self.settle();
+        }
         if !self.is_time_stopped {
             self.daemons.appctl("time/stop", &[])?;
             self.is_time_stopped = true;
@@ -245,4 +293,8 @@ impl World for OvsWorld {
         let flows = connection.dump_flows(FlowStatsRequest::default());
         self.runtime.block_on(flows).map_err(refused(format!("switch {switch}")))
     }
+}
+
+fn split(words: &str) -> Vec<String> {
+    words.split_whitespace().map(str::to_owned).collect()
 }
