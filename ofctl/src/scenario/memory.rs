@@ -70,8 +70,7 @@ impl MemoryWorld {
 impl World for MemoryWorld {
     fn add_switch(&mut self, name: &str, ports: &[OfPort]) -> Result<(), WorldError> {
         let number = self.switches.len() as u64 + 1;
-        let id = self.bed.unconnected_switch(number, ports.iter().copied());
-        self.bed.connect(id);
+        let id = self.bed.switch_with_ports(number, ports.iter().copied());
         self.names.insert(id, name.to_owned());
         self.switches.insert(name.to_owned(), Simulated { id, packet_ins: 0 });
         Ok(())
@@ -160,6 +159,6 @@ impl World for MemoryWorld {
     }
 
     fn flows(&mut self, switch: &str) -> Result<Vec<FlowStats>, WorldError> {
-        Ok(self.bed.flow_stats(self.id(switch)?))
+        Ok(self.bed.flows(self.id(switch)?))
     }
 }

@@ -50,13 +50,24 @@ impl Packet {
         let mut packet = Packet::new(in_port, frame);
         for condition in fields {
             let field = condition.field;
-            let of_headers = field.spec().prerequisite != Prerequisite::None
-                || matches!(field, Field::EthSrc | Field::EthDst | Field::EthType | Field::VlanVid);
-            if field != Field::InPort && !of_headers {
+            if field != Field::InPort && !is_of_headers(field) {
                 packet.write(field, condition.value)?;
             }
         }
         Ok(packet)
+    }
+
+    /// The fields of the packet's headers and its port of arrival, all exactly: what [`Packet::compose`] takes.
+    pub fn header_fields(&self) -> Match {
+        let mut fields = Match::new().with(Field::InPort, self.in_port());
+        for field in Field::all().filter(|field| is_of_headers(*field) && self.has(*field)) {
+            let value = self.get(field);
+            // Zero is what a packet has where nothing is said, and untagged is how it begins.
+            if !value.is_zero() || field == Field::EthType {
+                fields = fields.with(field, value);
+            }
+        }
+        fields
     }
 
     /// Changes fields that the packet has.
@@ -79,6 +90,13 @@ impl Packet {
         }
         self.set(field, value).map_err(|error| refused(error.to_string()))
     }
+}
+
+/// True for a field of the packet itself; others are the switch's notes on it.
+fn is_of_headers(field: Field) -> bool {
+    let is_tracked = field.name().starts_with("ct_");
+    let has_layer = field.spec().prerequisite != Prerequisite::None && !is_tracked;
+    has_layer || matches!(field, Field::EthSrc | Field::EthDst | Field::EthType | Field::VlanVid)
 }
 
 fn value(fields: &Match, field: Field) -> Option<FieldValue> {
@@ -147,4 +165,36 @@ fn frame(fields: &Match) -> Vec<u8> {
         other => frame.protocol(other),
     };
     frame.build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_is_made_again_of_its_fields() {
+        for text in [
+            "in_port=1,dl_src=02:00:00:00:00:01,dl_dst=02:00:00:00:00:02",
+            "in_port=2,tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,nw_ttl=3,nw_tos=4,tp_src=1,tp_dst=65535",
+            "in_port=3,dl_vlan=5,dl_vlan_pcp=6,udp6,ipv6_src=fd00::1,ipv6_dst=fd00::2,tp_dst=53",
+            "in_port=4,arp,arp_op=2,arp_spa=10.0.0.1,arp_tpa=10.0.0.2,arp_sha=02:00:00:00:00:01",
+            "in_port=5,icmp6,icmp_type=135,nd_target=fd00::9",
+        ] {
+            let packet = Packet::compose(&text.parse().unwrap()).unwrap();
+            let again = Packet::compose(&packet.header_fields()).unwrap();
+            assert_eq!(again.frame(), packet.frame(), "{text} as {}", packet.header_fields());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_refused() {
+        for text in ["ip,nw_frag=first", "tcp,reg0=1,dl_vlan=3", "dl_type=0x1234"] {
+            let fields: Match = text.parse().unwrap();
+            let outcome = Packet::compose(&fields);
+            assert_eq!(outcome.is_err(), text.contains("frag"), "{text}: {outcome:?}");
+        }
+        let mut packet = Packet::compose(&"udp,tp_dst=53".parse().unwrap()).unwrap();
+        let error = packet.change(&"tcp,tp_dst=80".parse().unwrap()).unwrap_err();
+        assert_eq!(error.field, Field::IpProto);
+    }
 }

@@ -8,36 +8,34 @@ use ofctl::wire::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-pub struct Fake<S> {
+pub(crate) struct Fake<S> {
     number: u64,
-    pub session: Session,
-    pub stream: S,
+    pub(crate) session: Session,
+    stream: S,
     /// What it was told, requests of its description aside.
-    pub told: Vec<Message>,
-    /// It answers none of the requests that are not for its description.
-    pub answers_echo: bool,
+    pub(crate) told: Vec<Message>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Fake<S> {
-    pub fn new(number: u64, stream: S) -> Self {
+    pub(crate) fn new(number: u64, stream: S) -> Self {
         let session = Session::new(Config::default(), Instant::now());
-        Fake { number, session, stream, told: Vec::new(), answers_echo: true }
+        Fake { number, session, stream, told: Vec::new() }
     }
 
     /// Sends a message of its own.
-    pub async fn say(&mut self, message: &Message) {
+    pub(crate) async fn say(&mut self, message: &Message) {
         self.session.send(message).unwrap();
         self.flush().await;
     }
 
-    pub async fn flush(&mut self) {
+    pub(crate) async fn flush(&mut self) {
         let bytes = self.session.poll_transmit().to_vec();
         self.stream.write_all(&bytes).await.unwrap();
         self.session.transmitted(bytes.len());
     }
 
     /// Lives until it was told something, or a while; `false` at the end of the connection.
-    pub async fn live(&mut self, enough: impl Fn(&[Message]) -> bool) -> bool {
+    pub(crate) async fn live(&mut self, enough: impl Fn(&[Message]) -> bool) -> bool {
         let mut buffer = vec![0; 65536];
         let limit = tokio::time::Instant::now() + Duration::from_secs(10);
         while !enough(&self.told) {
@@ -89,13 +87,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Fake<S> {
         })
     }
 
-    /// Sends bytes as they are, and gives the next message that comes back.
-    pub async fn exchange(&mut self, bytes: &[u8]) -> Option<(Xid, Message)> {
-        self.stream.write_all(bytes).await.ok()?;
-        self.next_message().await
+    /// Sends bytes as they are, and gives the next message that comes back; none at the end of the connection.
+    pub(crate) async fn exchange(&mut self, bytes: &[u8]) -> Option<(Xid, Message)> {
+        self.stream.write_all(bytes).await.unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(10), self.next_message());
+        answer.await.expect("there should have been an answer by now")
     }
 
-    pub async fn next_message(&mut self) -> Option<(Xid, Message)> {
+    async fn next_message(&mut self) -> Option<(Xid, Message)> {
         let mut header = [0; 8];
         self.stream.read_exact(&mut header).await.ok()?;
         let mut message = header.to_vec();

@@ -149,6 +149,7 @@ async fn packets_are_answered_in_order_for_each_switch() {
         assert_eq!(answers(&fake.told), Vec::from_iter(0..1000));
     }
     assert_eq!(running.controller.switches().await.unwrap().len(), 3);
+    tokio::time::sleep(Duration::from_millis(40)).await;
     let application = running.controller.stop().await.unwrap();
     assert_eq!(application.ticks, 1);
     for fake in &mut fakes {

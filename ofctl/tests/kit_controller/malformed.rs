@@ -1,6 +1,7 @@
 //! Messages that are none, sent to a live controller.
 
-use ofctl::wire::{ErrorCode, Message, Xid};
+use ofctl::MacAddr;
+use ofctl::wire::{ErrorCode, Message, OfPort, PortDescription, PortReason, PortStatus, Xid};
 
 use super::{Running, answers, packet, quick};
 
@@ -19,14 +20,39 @@ impl Random {
     }
 }
 
+/// What Open vSwitch's own tools put on the wire, and what a switch says by itself.
 fn corpus() -> Vec<Vec<u8>> {
-    let text = include_str!("../vectors/messages.hex");
-    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
-    let unhex = |line: &str| {
-        let digits: String = line.chars().filter(char::is_ascii_hexdigit).collect();
-        (0..digits.len() / 2).map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).unwrap()).collect()
+    let recorded = [include_str!("../vectors/messages.txt"), include_str!("../vectors/flow_mods.txt")];
+    let lines = recorded.into_iter().flat_map(str::lines);
+    let hex = lines.filter(|line| !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let unhex = |line: &str| -> Vec<u8> {
+        (0..line.len() / 2).map(|i| u8::from_str_radix(&line[2 * i..2 * i + 2], 16).unwrap()).collect()
     };
-    lines.map(unhex).collect()
+    let port = PortDescription {
+        port: OfPort(3),
+        address: MacAddr([2, 0, 0, 0, 0, 3]),
+        name: "p3".to_owned(),
+        config: 0,
+        state: 0,
+        current: 0,
+        advertised: 0,
+        supported: 0,
+        peer: 0,
+        current_speed: 0,
+        max_speed: 0,
+    };
+    let own = [
+        Message::PacketIn(packet(1)),
+        Message::PortStatus(PortStatus { reason: PortReason::Modify, port }),
+        Message::EchoRequest(vec![1, 2, 3]),
+        Message::BarrierReply,
+    ];
+    let own = own.iter().map(|message| {
+        let mut bytes = Vec::new();
+        message.encode(Xid(0), &mut bytes).unwrap();
+        bytes
+    });
+    hex.map(unhex).chain(own).collect()
 }
 
 /// The error that a message is to be answered with; none if it is to be taken.
@@ -50,7 +76,7 @@ async fn ten_thousand_malformed_messages_are_each_answered_by_their_error() {
     running.noticed("up 1").await;
 
     let corpus = corpus();
-    assert!(corpus.len() > 10);
+    assert!(corpus.len() > 100);
     let mut random = Random(1);
     let mut refused = 0;
     let mut errors = std::collections::BTreeSet::new();

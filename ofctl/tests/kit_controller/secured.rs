@@ -16,7 +16,7 @@ fn openssl(folder: &Path, arguments: &str) -> bool {
 }
 
 /// An authority and a certificate of it for each name; `false` without openssl.
-pub fn authority(folder: &Path, names: &[&str]) -> bool {
+fn authority(folder: &Path, names: &[&str]) -> bool {
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
     let made =
         openssl(folder, &format!("req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=authority -days 2"));

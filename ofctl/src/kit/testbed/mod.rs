@@ -18,7 +18,6 @@
 //! ```
 
 mod host;
-mod switch;
 mod wiring;
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,14 +25,13 @@ use std::time::Duration;
 
 pub use host::Host;
 use host::Stack;
-use switch::{Node, Outcome};
 use wiring::Wiring;
 pub use wiring::{End, HostId};
 
 use super::{Application, Connected, DatapathId, Effects, Event, Timer};
-use crate::flow::{FlowEntry, FlowStats};
-use crate::sim::Verdict;
-use crate::wire::{ErrorMessage, Message, OfPort, PortDescription};
+use crate::flow::FlowStats;
+use crate::sim::{Packet, Switch, Verdict};
+use crate::wire::{ErrorMessage, FlowStatsRequest, Message, OfPort, PortDescription};
 
 /// Time that a frame takes over a link, and to or from a host.
 pub const LINK_DELAY: Duration = Duration::from_micros(10);
@@ -77,7 +75,7 @@ pub struct Testbed<A: Application> {
 /// A switch and its connection.
 #[derive(Debug)]
 struct Attached {
-    node: Node,
+    node: Switch,
     /// Counts up at each end, so that what was under way is lost.
     connection: u64,
     connected: bool,
@@ -109,20 +107,19 @@ impl<A: Application> Testbed<A> {
     /// # Panics
     /// If there is one of that number.
     pub fn switch(&mut self, number: u64, ports: u32) -> DatapathId {
-        let id = self.unconnected_switch(number, (1..=ports).map(OfPort));
-        self.connect(id);
-        id
+        self.switch_with_ports(number, (1..=ports).map(OfPort))
     }
 
-    /// Adds a switch with these ports, and does not connect it.
+    /// Adds a switch with these ports, and [connects](Testbed::connect) it.
     ///
     /// # Panics
     /// If there is one of that number.
-    pub fn unconnected_switch(&mut self, number: u64, ports: impl IntoIterator<Item = OfPort>) -> DatapathId {
+    pub fn switch_with_ports(&mut self, number: u64, ports: impl IntoIterator<Item = OfPort>) -> DatapathId {
         let id = DatapathId(number);
-        let attached =
-            Attached { node: Node::new(id, ports), connection: 0, connected: false, packet_ins: 0 };
+        let node = Switch::new().with_datapath_id(number).with_ports(ports);
+        let attached = Attached { node, connection: 0, connected: false, packet_ins: 0 };
         assert!(self.switches.insert(id, attached).is_none(), "switch {id} is there already");
+        self.connect(id);
         id
     }
 
@@ -149,8 +146,11 @@ impl<A: Application> Testbed<A> {
 
     fn end(&self, (switch, port): (DatapathId, u32)) -> End {
         let end = End { switch, port: OfPort(port) };
-        let attached = self.switches.get(&switch).unwrap_or_else(|| panic!("there is no switch {switch}"));
-        assert!(attached.node.has_port(end.port), "switch {switch} has no port {port}");
+        assert!(self.switches.contains_key(&switch), "there is no switch {switch}");
+        assert!(
+            self.ports(switch).iter().any(|known| known.port == end.port),
+            "switch {switch} has no port {port}"
+        );
         end
     }
 
@@ -189,9 +189,9 @@ impl<A: Application> Testbed<A> {
         let end = self.end((switch, port));
         for end in [Some(end), self.wiring.peer(end)].into_iter().flatten() {
             let Some(attached) = self.switches.get_mut(&end.switch) else { continue };
-            for message in attached.node.set_link(end.port, up, self.now) {
-                self.inform(end.switch, message);
-            }
+            attached.node.advance(self.now);
+            let messages = attached.node.set_link(end.port, up);
+            self.inform_all(end.switch, messages);
         }
     }
 
@@ -201,7 +201,11 @@ impl<A: Application> Testbed<A> {
             return;
         };
         attached.connected = true;
-        let connected = Connected { features: attached.node.features(), ports: attached.node.ports() };
+        let answer = attached.node.handle(Message::FeaturesRequest).pop();
+        let Some(Message::FeaturesReply(features)) = answer else {
+            unreachable!("a simulated switch answers a request for its features, not by {answer:?}")
+        };
+        let connected = Connected { features, ports: self.ports(switch) };
         self.tell(&Event::SwitchUp(switch, connected));
         self.run_for(Duration::from_millis(1));
     }
@@ -233,9 +237,10 @@ impl<A: Application> Testbed<A> {
 
     fn arrive(&mut self, end: End, frame: &[u8]) -> Option<Verdict> {
         let attached = self.switches.get_mut(&end.switch)?;
-        let (outcome, verdict) = attached.node.receive(end.port, frame, self.now);
-        self.take_outcome(end.switch, outcome);
-        Some(verdict)
+        let heard = attached.node.receive_packet(Packet::new(end.port, frame), self.now);
+        self.take_verdict(end.switch, &heard.verdict);
+        self.inform_all(end.switch, heard.messages);
+        Some(heard.verdict)
     }
 
     /// Says something to a switch past the application, as an operator does; gives the answers.
@@ -243,10 +248,17 @@ impl<A: Application> Testbed<A> {
     /// # Panics
     /// If there is no such switch.
     pub fn manage(&mut self, switch: DatapathId, message: Message) -> Vec<Message> {
-        let attached =
-            self.switches.get_mut(&switch).unwrap_or_else(|| panic!("there is no switch {switch}"));
-        let Outcome { frames, messages } = attached.node.handle(message, self.now);
-        self.take_outcome(switch, Outcome { frames, messages: Vec::new() });
+        assert!(self.switches.contains_key(&switch), "there is no switch {switch}");
+        self.hear(switch, message)
+    }
+
+    /// A switch hears a message; gives what it says.
+    fn hear(&mut self, switch: DatapathId, message: Message) -> Vec<Message> {
+        let Some(attached) = self.switches.get_mut(&switch) else { return Vec::new() };
+        let mut messages = attached.node.advance(self.now);
+        messages.extend(attached.node.handle(message));
+        let sent = attached.node.take_sent();
+        sent.iter().for_each(|verdict| self.take_verdict(switch, verdict));
         messages
     }
 
@@ -271,7 +283,8 @@ impl<A: Application> Testbed<A> {
     /// Lets time pass.
     ///
     /// # Panics
-    /// After two million happenings: something goes round and round.
+    /// After two million happenings, since something goes round and round; and if a switch cannot follow a packet,
+    /// with its trace.
     pub fn run_for(&mut self, time: Duration) {
         let limit = self.now + time;
         let mut count = 0;
@@ -280,7 +293,6 @@ impl<A: Application> Testbed<A> {
             assert!(count < RUN_LIMIT, "{RUN_LIMIT} things happened within {time:?}: is there a loop?");
         }
         self.now = limit;
-        self.expire();
     }
 
     /// The time.
@@ -312,19 +324,16 @@ impl<A: Application> Testbed<A> {
         &self.errors
     }
 
-    /// A switch's flows, in order of table and falling priority.
-    pub fn flows(&self, switch: DatapathId) -> Vec<FlowEntry> {
-        self.flow_stats(switch).into_iter().map(|flow| flow.entry).collect()
-    }
-
-    /// The same, with their counters.
-    pub fn flow_stats(&self, switch: DatapathId) -> Vec<FlowStats> {
-        self.switches.get(&switch).map(|attached| attached.node.flows()).unwrap_or_default()
+    /// A switch's flows with their counters, in order of table and falling priority.
+    pub fn flows(&self, switch: DatapathId) -> Vec<FlowStats> {
+        let all = FlowStatsRequest::default();
+        self.switches.get(&switch).map(|attached| attached.node.flows(&all)).unwrap_or_default()
     }
 
     /// A switch's ports.
     pub fn ports(&self, switch: DatapathId) -> Vec<PortDescription> {
-        self.switches.get(&switch).map(|attached| attached.node.ports()).unwrap_or_default()
+        let attached = self.switches.get(&switch);
+        attached.map(|attached| attached.node.ports().cloned().collect()).unwrap_or_default()
     }
 
     /// How many packets a switch has sent to the application.
@@ -349,13 +358,24 @@ impl<A: Application> Testbed<A> {
 
     /// Does the next thing, unless it is later than `limit`; `false` if there is nothing to do.
     fn step(&mut self, limit: Duration) -> bool {
+        let next = self.queue.keys().next().map(|(at, _)| *at);
+        let expiry =
+            self.switches.iter().filter_map(|(id, attached)| Some((attached.node.next_expiry()?, *id)));
+        if let Some((at, id)) =
+            expiry.min().filter(|(at, _)| *at <= limit && next.is_none_or(|next| *at <= next))
+        {
+            self.now = self.now.max(at);
+            if let Some(attached) = self.switches.get_mut(&id) {
+                let messages = attached.node.advance(self.now);
+                self.inform_all(id, messages);
+            }
+            return true;
+        }
         let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= limit) else {
             return false;
         };
         self.now = self.now.max(entry.key().0);
-        let happening = entry.remove();
-        self.expire();
-        match happening {
+        match entry.remove() {
             Happening::Frame(end, frame) => {
                 self.arrive(end, &frame);
             }
@@ -364,11 +384,9 @@ impl<A: Application> Testbed<A> {
                 self.transmit(host, frames);
             }
             Happening::ToSwitch(id, connection, message) => {
-                if let Some(attached) =
-                    self.switches.get_mut(&id).filter(|attached| attached.connection == connection)
-                {
-                    let outcome = attached.node.handle(message, self.now);
-                    self.take_outcome(id, outcome);
+                if self.switches.get(&id).is_some_and(|attached| attached.connection == connection) {
+                    let messages = self.hear(id, message);
+                    self.inform_all(id, messages);
                 }
             }
             Happening::ToApplication(id, connection, message) => {
@@ -392,17 +410,6 @@ impl<A: Application> Testbed<A> {
         true
     }
 
-    /// Has switches drop the flows whose time is over.
-    fn expire(&mut self) {
-        let ids: Vec<DatapathId> = self.switches.keys().copied().collect();
-        for id in ids {
-            if let Some(attached) = self.switches.get_mut(&id) {
-                let outcome = attached.node.expire(self.now);
-                self.take_outcome(id, outcome);
-            }
-        }
-    }
-
     fn after(&mut self, delay: Duration, happening: Happening) {
         self.sequence += 1;
         self.queue.insert((self.now + delay, self.sequence), happening);
@@ -412,17 +419,22 @@ impl<A: Application> Testbed<A> {
         frames.into_iter().for_each(|frame| self.send(host, frame));
     }
 
-    fn take_outcome(&mut self, switch: DatapathId, outcome: Outcome) {
-        for (port, frame) in outcome.frames {
-            match self.wiring.at(End { switch, port }) {
+    fn take_verdict(&mut self, switch: DatapathId, verdict: &Verdict) {
+        if let Some(error) = &verdict.error {
+            panic!("switch {switch} cannot follow a packet: {error}\n{verdict}");
+        }
+        for output in &verdict.outputs {
+            let (end, frame) = (End { switch, port: output.port }, output.frame.clone());
+            match self.wiring.at(end) {
                 Some(wiring::Peer::Port(end)) => self.after(LINK_DELAY, Happening::Frame(end, frame)),
                 Some(wiring::Peer::Host(host)) => self.after(LINK_DELAY, Happening::Arrival(host, frame)),
-                None => self.lost.push((End { switch, port }, frame)),
+                None => self.lost.push((end, frame)),
             }
         }
-        for message in outcome.messages {
-            self.inform(switch, message);
-        }
+    }
+
+    fn inform_all(&mut self, switch: DatapathId, messages: Vec<Message>) {
+        messages.into_iter().for_each(|message| self.inform(switch, message));
     }
 
     fn inform(&mut self, switch: DatapathId, message: Message) {

@@ -16,12 +16,15 @@ use crate::client::openflow::{ClientError, Connection, Events, Notification, Opt
 use crate::flow::FlowStats;
 use crate::scenario::applications::{Boxed, by_name};
 use crate::scenario::{Sent, World, WorldError};
+use crate::sim::Packet;
 use crate::wire::{FlowMod, FlowStatsRequest, FragmentMode, OfPort};
 
 /// How long switches may take to connect.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Turns of ovs-vswitchd's main loop without a change after which nothing is under way: a frame passes a link in two.
 const QUIET_TURNS: usize = 6;
+/// What ovs-vswitchd calls a stream that is up.
+const LINKED: &str = " connected";
 /// Real time beside each of these turns in which an application has its own.
 const APPLICATION_TURN: Duration = Duration::from_millis(10);
 /// What time is let pass in, at most, so that timeouts follow each other in order.
@@ -39,7 +42,8 @@ struct Bridge {
 struct Port {
     name: String,
     capture: Capture,
-    is_linked: bool,
+    /// The port at the other end.
+    peer: Option<(String, OfPort)>,
     is_up: bool,
 }
 
@@ -86,6 +90,29 @@ impl OvsWorld {
         self.runtime.block_on(async { tokio::time::sleep(time).await });
     }
 
+    /// Joins two dummy ports by a stream.
+    fn plug(&mut self, listening: &str, dialling: &str) -> Result<(), WorldError> {
+        let socket = text(&self.daemons.path(&format!("{listening}.link")));
+        self.daemons.vsctl(&split(&format!(
+            "set interface {listening} options:pstream=punix:{socket} -- \
+             set interface {dialling} options:stream=unix:{socket}"
+        )))?;
+        let deadline = Instant::now() + PATIENCE;
+        while !self.daemons.appctl("netdev-dummy/conn-state", &[dialling])?.trim().ends_with(LINKED) {
+            if Instant::now() > deadline {
+                return Err(WorldError(format!("{listening} and {dialling} cannot be linked")));
+            }
+            self.wait(APPLICATION_TURN);
+        }
+        Ok(())
+    }
+
+    fn unplug(&mut self, listening: &str, dialling: &str) -> Result<(), WorldError> {
+        self.daemons.vsctl(&split(&format!(
+            "remove interface {listening} options pstream -- remove interface {dialling} options stream"
+        )))
+    }
+
     /// Waits until nothing is under way.
     fn settle(&mut self) -> Result<(), WorldError> {
         let captured = |world: &OvsWorld| -> u64 {
@@ -128,7 +155,7 @@ impl World for OvsWorld {
                 text(&capture)
             ));
             let capture = Capture::new(capture);
-            made.insert(*port, Port { name: port_name, capture, is_linked: false, is_up: true });
+            made.insert(*port, Port { name: port_name, capture, peer: None, is_up: true });
         }
         self.daemons.vsctl(&split(&words))?;
         let target = Target::Unix(self.daemons.path(&format!("{name}.mgmt")));
@@ -146,31 +173,16 @@ impl World for OvsWorld {
     }
 
     fn add_link(&mut self, a: (&str, OfPort), b: (&str, OfPort)) -> Result<(), WorldError> {
-        let mut names = Vec::new();
-        for (switch, port) in [a, b] {
+        for ((switch, port), other) in [(a, b), (b, a)] {
             let port = self.port(switch, port)?;
-            if std::mem::replace(&mut port.is_linked, true) {
+            if port.peer.is_some() {
                 return Err(WorldError(format!("port {} has a link already", port.name)));
             }
-            names.push(port.name.clone());
+            port.peer = Some((other.0.to_owned(), other.1));
         }
-        let socket = text(&self.daemons.path(&format!("{}.link", names[0])));
-        let words = format!(
-            "set interface {} options:pstream=punix:{socket} -- set interface {} options:stream=unix:{socket}",
-            names[0], names[1]
-        );
-        self.daemons.vsctl(&split(&words))?;
-        let connected = |world: &OvsWorld| -> Result<bool, WorldError> {
-            let state = world.daemons.appctl("netdev-dummy/conn-state", &[&names[1]])?;
-            Ok(state.trim().ends_with(" connected"))
-        };
-        for _ in 0..400 {
-            if connected(self)? {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Err(WorldError(format!("the link between {} and {} does not come up", names[0], names[1])))
+        let mut names = [self.port(a.0, a.1)?.name.clone(), self.port(b.0, b.1)?.name.clone()];
+        names.sort();
+        self.plug(&names[0], &names[1])
     }
 
     fn start(&mut self, application: &str) -> Result<(), WorldError> {
@@ -217,20 +229,36 @@ impl World for OvsWorld {
             return Ok(format!("port {port} is down: nothing comes in"));
         }
         let name = inlet.name.clone();
-        let frame: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
         // A cached verdict may be older than the last change of the flows.
         self.daemons.appctl("revalidator/purge", &[])?;
-        let trace = self.daemons.appctl("ofproto/trace", &[switch, &format!("in_port={port}"), &frame])?;
-        self.daemons.appctl("netdev-dummy/receive", &[&name, &frame])?;
+        // By its fields: a trace of a packet's bytes does all that the packet would do.
+        let fields = Packet::new(port, frame.to_vec()).header_fields().to_string();
+        let trace = self.daemons.appctl("ofproto/trace", &[switch, &fields])?;
+        let bytes: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.daemons.appctl("netdev-dummy/receive", &[&name, &bytes])?;
         self.settle()?;
         Ok(trace)
     }
 
     fn set_link(&mut self, switch: &str, port: OfPort, up: bool) -> Result<(), WorldError> {
-        let port = self.port(switch, port)?;
-        port.is_up = up;
-        let name = port.name.clone();
-        self.daemons.appctl("netdev-dummy/set-admin-state", &[&name, if up { "up" } else { "down" }])?;
+        let state = if up { "up" } else { "down" };
+        let here = self.port(switch, port)?;
+        here.is_up = up;
+        let (name, peer) = (here.name.clone(), here.peer.clone());
+        // A dummy port that is down still carries frames, so the cable is pulled out too.
+        if let Some((other, other_port)) = peer {
+            let far = self.port(&other, other_port)?;
+            far.is_up = up;
+            let far = far.name.clone();
+            let (listening, dialling) = if name < far { (&name, &far) } else { (&far, &name) };
+            if up {
+                self.plug(listening, dialling)?;
+            } else {
+                self.unplug(listening, dialling)?;
+            }
+            self.daemons.appctl("netdev-dummy/set-admin-state", &[&far, state])?;
+        }
+        self.daemons.appctl("netdev-dummy/set-admin-state", &[&name, state])?;
         self.settle()
     }
 
@@ -255,7 +283,7 @@ impl World for OvsWorld {
         for (name, bridge) in &mut self.bridges {
             for (number, port) in &mut bridge.ports {
                 let frames = port.capture.take()?;
-                if !port.is_linked && port.is_up {
+                if port.peer.is_none() && port.is_up {
                     sent.extend(frames.into_iter().map(|frame| Sent {
                         switch: name.clone(),
                         port: *number,
