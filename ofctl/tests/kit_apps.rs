@@ -85,3 +85,49 @@ fn two_learning_switches_are_one_network() {
     bed.mend(left, 3);
     assert!(bed.ping(a, b).is_some());
 }
+
+#[test]
+fn a_learned_flow_with_a_buffered_packet_needs_no_second_message() {
+    use ofctl::kit::Event;
+    use ofctl::wire::{Cookie, Field, Match, Message, PacketIn, TableId};
+    let mut learning = LearningSwitch::default();
+    let mut tell = |port: u32, from, to| {
+        let packet = PacketIn {
+            buffer_id: 77,
+            total_len: 60,
+            reason: 0,
+            table: TableId(0),
+            cookie: Cookie(0),
+            matching: Match::new().with(Field::InPort, OfPort(port)),
+            data: frame(from, to),
+        };
+        learning.handle(Duration::ZERO, &Event::PacketIn(DatapathId(1), packet)).messages
+    };
+    assert!(matches!(&tell(1, 1, 2)[..], [(_, Message::PacketOut(out))] if out.buffer_id == 77));
+    assert!(matches!(&tell(2, 2, 1)[..], [(_, Message::FlowMod(flow))] if flow.buffer_id == 77));
+}
+
+#[test]
+fn a_port_that_goes_down_takes_its_addresses_with_it() {
+    let (mut bed, switch, hosts) = star(LearningSwitch::default(), 4);
+    assert!(bed.ping(hosts[0], hosts[1]).is_some());
+    bed.cut(switch, 2);
+    bed.run_for(Duration::from_millis(10));
+    assert_eq!(bed.application().port_of(switch, mac(2)), None);
+    assert!(!bed.flows(switch).iter().any(|flow| flow.entry.to_string().contains("output:2")));
+    bed.forget_received();
+    bed.send(hosts[0], frame(1, 2));
+    bed.run_for(Duration::from_millis(10));
+    assert_eq!(counts(&bed, &hosts), [0, 0, 1, 1], "it floods again");
+}
+
+#[test]
+fn flows_of_the_learning_switch_idle_out() {
+    let (mut bed, switch, hosts) = star(LearningSwitch::default().idle_timeout(10), 2);
+    assert!(bed.ping(hosts[0], hosts[1]).is_some());
+    assert_eq!(bed.flows(switch).len(), 3);
+    bed.run_for(Duration::from_secs(9));
+    assert_eq!(bed.flows(switch).len(), 3);
+    bed.run_for(Duration::from_secs(2));
+    assert_eq!(bed.flows(switch).len(), 1);
+}

@@ -72,6 +72,10 @@ impl Pipeline<'_> {
             Action::Exit => self.exited = true,
             Action::DeleteField(field) => self.packet.key.set(*field, 0),
             Action::Clone(actions) => self.clone_packet(actions)?,
+            Action::Ct(ct) => self.ct(ct)?,
+            Action::CtClear => self.ct_clear(),
+            Action::ResubmitCt { port, table } => self.resubmit_ct(*port, *table)?,
+            Action::Learn(learn) => self.learn(learn),
             unsupported => return Err(self.unsupported(super::trace::action_text(unsupported))),
         }
         Ok(List::Continues)
@@ -182,13 +186,14 @@ impl Pipeline<'_> {
     /// Does actions with a copy, whose action set is carried out too.
     fn clone_packet(&mut self, actions: &[Action]) -> Result<(), RunError> {
         let (packet, stack, action_set) = (self.packet.clone(), self.stack.clone(), self.action_set.clone());
-        let (exited, tracked, unread) = (self.exited, self.tracked, self.unread);
+        let saved = (self.tracked, self.seen, self.unread, self.dropped);
         self.shown_depth += 1;
         self.actions(actions)?;
         self.run_action_set()?;
         self.shown_depth -= 1;
         (self.packet, self.stack, self.action_set) = (packet, stack, action_set);
-        (self.exited, self.tracked, self.unread) = (exited, tracked, unread);
+        // An exit within ends the actions after it too, as in Open vSwitch.
+        (self.tracked, self.seen, self.unread, self.dropped) = saved;
         Ok(())
     }
 
@@ -203,7 +208,7 @@ impl Pipeline<'_> {
         self.packet.commit();
         let is_larger = self.packet.frame().len() > usize::from(length);
         let (packet, stack, action_set) = (self.packet.clone(), self.stack.clone(), self.action_set.clone());
-        let (exited, tracked, unread) = (self.exited, self.tracked, self.unread);
+        let saved = (self.exited, self.tracked, self.seen, self.unread, self.dropped);
         self.packet.key.set_bits(dst, is_larger.into());
         self.note(format!(
             "{} bytes are {}more than {length}",
@@ -213,7 +218,7 @@ impl Pipeline<'_> {
         self.ops(rest)?;
         self.run_action_set()?;
         (self.packet, self.stack, self.action_set) = (packet, stack, action_set);
-        (self.exited, self.tracked, self.unread) = (exited, tracked, unread);
+        (self.exited, self.tracked, self.seen, self.unread, self.dropped) = saved;
         Ok(())
     }
 }

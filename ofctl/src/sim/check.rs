@@ -3,8 +3,8 @@
 use super::key::{Key, MAX_TAGS};
 use crate::flow::FlowEntry;
 use crate::wire::{
-    Action, BandKind, Bucket, ErrorCode, Field, GroupId, GroupType, Match, MeterId, OfPort, Prerequisite,
-    SubField, TableId,
+    Action, BandKind, Bucket, CtZone, ErrorCode, Field, GroupId, GroupType, Learn, LearnSpec, Match, MeterId,
+    OfPort, Prerequisite, SubField, TableId,
 };
 
 /// A flow or group that a switch would not take.
@@ -322,6 +322,16 @@ fn check_action(action: &Action, known: &mut Key) -> Result<(), Refusal> {
             }
             Ok(())
         }
+        Action::SetMasked(masked) => {
+            let field = masked.field;
+            writable(field.whole(), known)?;
+            tagged(field, known)?;
+            holds(field, masked.value.to_u128(), masked.mask.to_u128(), masked.is_exact())?;
+            if field == Field::VlanTci {
+                known.set(field, masked.value.to_u128());
+            }
+            Ok(())
+        }
         Action::RegLoad { dst, value } => {
             writable(*dst, known)?;
             tagged(dst.field, known)?;
@@ -356,11 +366,67 @@ fn check_action(action: &Action, known: &mut Key) -> Result<(), Refusal> {
             known.pop_tag();
             Ok(())
         }
+        Action::Multipath(multipath) => writable(multipath.dst, known),
+        Action::Bundle(bundle) => bundle.dst.map_or(Ok(()), |dst| writable(dst, known)),
+        Action::CheckPktLarger { dst, .. } => writable(*dst, known),
+        Action::Learn(learn) => check_learn(learn, known),
+        Action::Clone(actions) => {
+            let mut copy = known.clone();
+            actions.iter().try_for_each(|action| check_action(action, &mut copy))
+        }
+        Action::Ct(ct) => {
+            if let CtZone::Field(part) = ct.zone {
+                readable(part, known)?;
+            }
+            let is_ip = known.is_ip();
+            let nats = |action: &Action| matches!(action, Action::Nat(_));
+            if !is_ip {
+                return Err(Refusal::ActionPrerequisite { field: Field::IpProto, needs: Prerequisite::Ip });
+            }
+            ct.actions
+                .iter()
+                .filter(|action| !nats(action))
+                .try_for_each(|action| check_action(action, known))
+        }
+        Action::DecTtlIds(_) | Action::SetNwTtl(_) if !known.is_ip() => {
+            Err(Refusal::ActionPrerequisite { field: Field::IpTtl, needs: Prerequisite::Ip })
+        }
         Action::DecTtl if !known.is_ip() => {
             Err(Refusal::ActionPrerequisite { field: Field::IpTtl, needs: Prerequisite::Ip })
         }
         _ => Ok(()),
     }
+}
+
+/// Checks what a learned flow would match and load: its match must hold what its fields need.
+fn check_learn(learn: &Learn, known: &Key) -> Result<(), Refusal> {
+    let mut learned = Key::new();
+    let needs = |field: Field, key: &Key| {
+        let needs = field.spec().prerequisite;
+        if key.meets(needs) { Ok(()) } else { Err(Refusal::ActionPrerequisite { field, needs }) }
+    };
+    for spec in &learn.specs {
+        if let LearnSpec::MatchField { src, .. } | LearnSpec::LoadField { src, .. } | LearnSpec::Output(src) =
+            spec
+        {
+            needs(src.field, known)?;
+        }
+        match spec {
+            LearnSpec::MatchField { dst, .. } => needs(dst.field, &learned)?,
+            LearnSpec::MatchValue { dst, value } => {
+                needs(dst.field, &learned)?;
+                learned.set_bits(*dst, value.to_u128());
+            }
+            LearnSpec::LoadField { dst, .. } | LearnSpec::LoadValue { dst, .. } => {
+                needs(dst.field, &learned)?;
+                if !dst.field.spec().writable {
+                    return Err(Refusal::ReadOnly { field: dst.field });
+                }
+            }
+            LearnSpec::Output(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Checks a packet-out's actions against the packet that they are for.

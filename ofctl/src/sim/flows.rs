@@ -199,6 +199,30 @@ impl Tables {
         self.put(entry, now, now, kept.unwrap_or_default())
     }
 
+    /// True if the table holds this very entry.
+    pub(super) fn has_learned(&self, entry: &FlowEntry) -> bool {
+        self.exact(entry).is_some_and(|rule| *rule.entry == *entry)
+    }
+
+    /// Puts a learned entry into its table. One that is there lives on, with new actions and cookie if they are new.
+    pub(super) fn learn(&mut self, entry: FlowEntry, now: Duration, told: &mut Vec<FlowRemoved>) {
+        let Some(old) = self.exact(&entry).cloned() else {
+            self.put(entry, now, now, Counters::default());
+            return;
+        };
+        if *old.entry == entry {
+            if let Some(state) = self.state_mut(old.id) {
+                state.modified = now;
+            }
+            return;
+        }
+        let Some(state) = self.state(old.id).cloned() else { return };
+        let FlowEntry { idle_timeout, hard_timeout, flags, .. } = *old.entry;
+        let changed = FlowEntry { idle_timeout, hard_timeout, flags, ..entry };
+        self.put(changed, state.created, now, state.counters);
+        self.forget_learned(&old.entry, now, told);
+    }
+
     fn exact(&self, entry: &FlowEntry) -> Option<&Arc<Rule>> {
         self.tables.get(&entry.table)?.exact(&entry.matching, entry.priority)
     }

@@ -1,7 +1,7 @@
 //! The hashes by which Open vSwitch chooses buckets, links and ports, bit for bit, so that the simulator chooses
 //! the same: lookup3 where ovs-actions(7) promises it, MurmurHash3 elsewhere, as builds without SSE 4.2 have it.
 
-use super::key::{ETH_ARP, ETH_IPV4, ETH_IPV6, Key};
+use super::key::{ETH_IPV4, ETH_IPV6, Key};
 use crate::wire::{Field, FieldValue, HashFields, Multipath, MultipathAlgorithm};
 
 /// Adds a word, MurmurHash3's way.
@@ -196,34 +196,6 @@ fn repeated(hash: u32, links: u32, argument: u32) -> u32 {
     let modulo = if fits { argument } else { links.next_power_of_two() };
     // At least half of the numbers are links: the end of the range is never met.
     (0..u32::MAX).map(|turn| two_words(hash, turn) % modulo & 0xffff).find(|&link| link < links).unwrap_or(0)
-}
-
-/// The connection's tuple, as `dp_hash` of the kind `l4` has it.
-pub(super) fn five_tuple(key: &Key, basis: u32) -> u32 {
-    let words =
-        |hash: u32, bytes: &[u8]| bytes.chunks_exact(4).fold(hash, |hash, word| add(hash, le_word(word)));
-    let mut hash = match key.eth_type() {
-        ETH_IPV6 => [Field::Ipv6Src, Field::Ipv6Dst]
-            .iter()
-            .fold(basis, |hash, &field| words(hash, &bytes::<16>(key.value(field)))),
-        ETH_IPV4 => [Field::Ipv4Src, Field::Ipv4Dst]
-            .iter()
-            .fold(basis, |hash, &field| words(hash, &bytes::<4>(key.value(field)))),
-        ETH_ARP => [Field::ArpSpa, Field::ArpTpa]
-            .iter()
-            .fold(basis, |hash, &field| words(hash, &bytes::<4>(key.value(field)))),
-        _ => return finish(basis, 42),
-    };
-    let protocol = if key.is_ip() { key.value(Field::IpProto) } else { key.value(Field::ArpOp) };
-    hash = add(hash, protocol as u32);
-    if matches!(protocol, 6 | 17 | 132 | 1 | 58) {
-        let (source, destination) = ports(key);
-        let mut both = [0; 4];
-        both[..2].copy_from_slice(&source.to_be_bytes());
-        both[2..].copy_from_slice(&destination.to_be_bytes());
-        hash = add(hash, le_word(&both));
-    }
-    finish(hash, 42)
 }
 
 #[cfg(test)]

@@ -244,3 +244,17 @@ impl fmt::Display for Packet {
         }
     }
 }
+
+/// Source and destination address of a packet's IP header.
+pub(super) fn addresses(key: &Key) -> Option<(IpAddr, IpAddr)> {
+    let value = |field| FieldValue::from(key.value(field));
+    match key.eth_type() {
+        super::key::ETH_IPV4 => {
+            Some((value(Field::Ipv4Src).to_ipv4().into(), value(Field::Ipv4Dst).to_ipv4().into()))
+        }
+        super::key::ETH_IPV6 => {
+            Some((value(Field::Ipv6Src).to_ipv6().into(), value(Field::Ipv6Dst).to_ipv6().into()))
+        }
+        _ => None,
+    }
+}

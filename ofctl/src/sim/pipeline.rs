@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::classifier::{Rule, RuleId};
+use super::conntrack::Tracked;
 use super::key::{PORT_UNSET, port_from_16};
 use super::packet::{Packet, Tunnel};
 use super::ports::{NO_FLOOD, NO_FWD, NO_PACKET_IN, TunnelPort};
@@ -92,9 +93,12 @@ pub(super) struct Pipeline<'a> {
     /// Times that the packet went round.
     pub(super) rounds: usize,
     pub(super) exited: bool,
-    in_action_set: bool,
     /// Whether the conntrack fields say something.
     pub(super) tracked: bool,
+    /// What the datapath knows of its connection, whether or not the fields say it.
+    pub(super) seen: Tracked,
+    /// A meter dropped it: it goes on through the tables, but nothing leaves.
+    pub(super) dropped: bool,
     /// Whether the last MPLS label was popped, and what is below not looked into yet.
     pub(super) unread: bool,
     pub(super) stack: Vec<(u128, u16)>,
@@ -125,8 +129,9 @@ impl<'a> Pipeline<'a> {
             lookups: 0,
             rounds: 0,
             exited: false,
-            in_action_set: false,
             tracked: false,
+            seen: Tracked::default(),
+            dropped: false,
             unread: false,
             stack: Vec::new(),
             action_set: Vec::new(),
@@ -192,6 +197,9 @@ impl<'a> Pipeline<'a> {
         }
         self.rounds += 1;
         self.packet.read_anew();
+        if self.tracked {
+            self.packet.key.set_tracked(&self.seen);
+        }
         self.unread = false;
         self.lookups = 0;
         self.kept = (self.outputs.len(), self.to_controller.len());
@@ -206,10 +214,10 @@ impl<'a> Pipeline<'a> {
         let mine = std::mem::replace(&mut self.packet, packet);
         let stack = self.stack.clone();
         let action_set = self.action_set.clone();
-        let saved = (self.table, self.depth, self.lookups, self.exited, self.in_action_set, self.kept);
+        let saved = (self.table, self.depth, self.lookups, self.exited, self.dropped);
         let rule = self.rule.take();
         self.kept = (self.outputs.len(), self.to_controller.len());
-        (self.depth, self.lookups, self.exited, self.in_action_set) = (0, 0, false, false);
+        (self.depth, self.lookups, self.exited) = (0, 0, false);
         (self.tracked, self.unread) = (tracked, false);
         self.rounds += 1;
         self.shown_depth += 1;
@@ -219,7 +227,7 @@ impl<'a> Pipeline<'a> {
         self.shown_depth -= 1;
         self.rounds -= 1;
         self.rule = rule;
-        (self.table, self.depth, self.lookups, self.exited, self.in_action_set, self.kept) = saved;
+        (self.table, self.depth, self.lookups, self.exited, self.dropped) = saved;
         self.tracked = false;
         self.stack = stack;
         self.action_set = action_set;
@@ -238,7 +246,7 @@ impl<'a> Pipeline<'a> {
         RunError::Unsupported { table: self.table, action: what }
     }
 
-    fn check_limits(&self) -> Result<(), RunError> {
+    pub(super) fn check_limits(&self) -> Result<(), RunError> {
         if self.depth >= MAX_DEPTH {
             return Err(RunError::TooDeep(self.table));
         }
@@ -313,12 +321,7 @@ impl<'a> Pipeline<'a> {
                         return Ok(List::Ends);
                     }
                 }
-                Op::Meter(id) => {
-                    if !self.meter(MeterId(id)) {
-                        self.exited = true;
-                        self.action_set.clear();
-                    }
-                }
+                Op::Meter(id) => self.meter(MeterId(id)),
                 Op::Clear => {
                     self.action_set.clear();
                     self.packet.key.put(Field::ActsetOutput, PORT_UNSET);
@@ -356,28 +359,26 @@ impl<'a> Pipeline<'a> {
             return Ok(());
         }
         self.record(Event::ActionSet);
-        self.in_action_set = true;
-        let done = self.actions(&list);
-        self.in_action_set = false;
-        done.map(|_| ())
+        self.actions(&list).map(|_| ())
     }
 
-    /// False if the meter drops the packet.
-    fn meter(&mut self, id: MeterId) -> bool {
+    /// A packet above a meter's rate goes on through the tables, as in Open vSwitch, but nothing of it leaves.
+    fn meter(&mut self, id: MeterId) {
+        if self.dropped {
+            return;
+        }
         let now = self.switch.now;
         self.packet.commit();
         let bytes = self.packet.frame().len();
         let meters = Arc::make_mut(&mut self.switch.meters);
         let Some(meter) = meters.get_mut(&id) else {
-            self.note(format!("meter {id} does not exist"));
-            return true;
+            return self.note(format!("meter {id} does not exist"));
         };
-        let passes = meter.pass(bytes, now);
-        self.note(match passes {
-            true => format!("meter {id} lets it pass"),
-            false => format!("meter {id} drops it: above its rate"),
+        self.dropped = !meter.pass(bytes, now);
+        self.note(match self.dropped {
+            false => format!("meter {id} lets it pass"),
+            true => format!("meter {id} drops it: above its rate"),
         });
-        passes
     }
 
     pub(super) fn resubmit(&mut self, in_port: OfPort, table: TableId) -> Result<(), RunError> {
@@ -392,6 +393,9 @@ impl<'a> Pipeline<'a> {
         let in_port = self.packet.in_port();
         if self.switch.ports.get(&in_port).is_some_and(|port| port.has(NO_PACKET_IN)) {
             return self.note(format!("port {in_port} lets no packet to the controller"));
+        }
+        if self.dropped {
+            return self.note("a meter dropped it");
         }
         self.packet.commit();
         let reason = PacketInReason::from_number(action.reason);
@@ -461,6 +465,9 @@ impl<'a> Pipeline<'a> {
                 }
             },
         };
+        if self.dropped {
+            return self.note("a meter dropped it");
+        }
         self.packet.commit();
         self.record(Event::Output(port, tunnel));
         let mut frame = self.packet.frame().to_vec();

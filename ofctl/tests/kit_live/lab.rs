@@ -160,7 +160,7 @@ impl Lab {
         let up = format!("ip link set {name} up");
         run(Command::new("nsenter").args(["-n", "-t", &switches]).args(up.split(' ')));
         let mac = format!("02:00:00:00:{:02x}:{:02x}", self.hosts, port);
-        host.run(&format!("sysctl -qw net.ipv6.conf.all.disable_ipv6=1"));
+        host.run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1");
         host.run(&format!("ip link set eth0 address {mac} up"));
         host.run(&format!("ip address add {address} dev eth0"));
         self.vsctl(&format!("add-port {bridge} {name} -- set interface {name} ofport_request={port}"));
@@ -187,16 +187,16 @@ impl Host {
         run(&mut self.command(words))
     }
 
-    /// Sends up to three echo requests, the first of which may be lost while somebody learns.
+    /// Sends three echo requests; each must be answered.
     pub(crate) fn pings(&self, address: &str) -> bool {
         let ping = format!("ping -n -q -c 3 -i 0.2 -W 1 {address}");
         let output = self.command(&ping).output().unwrap();
         String::from_utf8(output.stdout).unwrap().contains(" 0% packet loss")
     }
 
-    /// One echo request, that nobody may answer.
+    /// Sends an echo request; it must not be answered.
     pub(crate) fn is_cut_off_from(&self, address: &str) -> bool {
-        let output = self.command(&format!("ping -n -q -c 2 -i 0.2 -W 1 {address}")).output().unwrap();
+        let output = self.command(&format!("ping -n -q -c 1 -W 0.5 {address}")).output().unwrap();
         String::from_utf8(output.stdout).unwrap().contains("100% packet loss")
     }
 }

@@ -6,11 +6,14 @@
 
 mod lab;
 
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use lab::{Host, Lab};
 use ofctl::client::controller::{Controller, Options};
-use ofctl::kit::apps::{Hub, LearningSwitch};
+use ofctl::client::{Listen, Target, Tls};
+use ofctl::kit::apps::{Hub, IsolatedSwitch, LearningSwitch, PortGroup, SelfLearningSwitch};
 use ofctl::kit::{Application, DatapathId, Effects, Event};
 use ofctl::wire::OfPort;
 
@@ -117,4 +120,117 @@ async fn hosts_on_a_learning_switch_reach_each_other_and_soon_without_the_contro
     let learning = star.stop().await;
     let port = learning.port_of(DatapathId(1), "02:00:00:00:02:02".parse().unwrap());
     assert_eq!(port, Some(OfPort(2)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_on_a_switch_that_learns_by_itself_reach_each_other_without_the_controller() {
+    let Some(star) = Star::start(SelfLearningSwitch, 3).await else { return };
+    star.check(|_, _| true).await;
+    let flows = star.lab.ofctl("dump-flows", "br0", "--no-stats");
+    assert_eq!(
+        flows.lines().filter(|line| line.contains("table=1,") && line.contains("dl_dst=")).count(),
+        3,
+        "{flows}"
+    );
+    assert_eq!(star.packets().await, 0);
+    star.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn port_groups_are_kept_apart_by_the_tables_alone() {
+    let group = |number| PortGroup::new(number).unwrap();
+    let isolated = IsolatedSwitch::default().group(DatapathId(1), group(1), [OfPort(1), OfPort(2)]).group(
+        DatapathId(1),
+        group(2),
+        [OfPort(3), OfPort(4)],
+    );
+    let Some(star) = Star::start(isolated, 5).await else { return };
+    star.check(|from, to| from == 5 || to == 5 || (from - 1) / 2 == (to - 1) / 2).await;
+    assert_eq!(star.packets().await, 0);
+    star.stop().await;
+}
+
+/// Runs a test once more inside the switches' namespace, where they can reach it by TCP.
+fn again_inside(lab: &Lab, test: &str) {
+    let program = std::env::current_exe().unwrap();
+    let mut command = lab.inside(&program);
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(INSIDE, lab.folder());
+    let status = tokio::task::block_in_place(|| command.status().unwrap());
+    assert!(status.success(), "it failed inside of the namespace");
+}
+
+/// The folder of the lab that the process runs in.
+const INSIDE: &str = "KIT_LIVE_INSIDE";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn switches_are_reached_and_come_by_tcp_and_tls() {
+    if let Some(folder) = std::env::var_os(INSIDE) {
+        return inside_tcp_and_tls(Path::new(&folder)).await;
+    }
+    let Some(lab) = Lab::start() else { return };
+    if !certificates(lab.folder()) {
+        eprintln!("SKIPPED: openssl is not installed");
+        return;
+    }
+    let file = |name: &str| lab.path(name).to_str().unwrap().to_owned();
+    lab.vsctl(&format!("set-ssl {} {} {}", file("switch.key"), file("switch.pem"), file("ca.pem")));
+    let ways = ["ptcp:6654:127.0.0.1", "pssl:6655:127.0.0.1", "tcp:127.0.0.1:6656", "ssl:127.0.0.1:6657"];
+    for (number, way) in (1..).zip(ways) {
+        lab.bridge(&format!("br{number}"), number);
+        lab.vsctl(&format!("set-controller br{number} {way}"));
+    }
+    again_inside(&lab, "switches_are_reached_and_come_by_tcp_and_tls");
+}
+
+/// An authority, and a certificate of it for the controller and for the switch; `false` without openssl.
+fn certificates(folder: &Path) -> bool {
+    let key = "-newkey rsa:2048 -nodes";
+    let mut commands =
+        vec![format!("req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=authority -days 2")];
+    std::fs::write(folder.join("v3.cnf"), "basicConstraints=CA:FALSE\n").unwrap();
+    for name in ["controller", "switch"] {
+        commands.push(format!("req -new {key} -keyout {name}.key -out {name}.csr -subj /CN={name}"));
+        commands.push(format!(
+            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile v3.cnf -out {name}.pem"
+        ));
+    }
+    commands.iter().all(|command| {
+        let mut openssl = Command::new("openssl");
+        openssl.current_dir(folder).args(command.split(' ')).stdout(Stdio::null()).stderr(Stdio::null());
+        openssl.status().is_ok_and(|status| status.success())
+    })
+}
+
+async fn inside_tcp_and_tls(folder: &Path) {
+    let file = |name: &str| folder.join(name);
+    let tls = Tls::from_files(&file("controller.pem"), &file("controller.key"), &file("ca.pem")).unwrap();
+    let controller = Controller::start(Hub, Options::default());
+    for target in ["tcp:127.0.0.1:6654", "ssl:127.0.0.1:6655"] {
+        controller.connect(Target::parse(target, Some(&tls)).unwrap()).await.unwrap();
+    }
+    for place in ["ptcp:6656:127.0.0.1", "pssl:6657:127.0.0.1"] {
+        controller.listen(Listen::parse(place, Some(&tls)).unwrap()).await.unwrap();
+    }
+    let all = async {
+        while controller.switches().await.unwrap().len() < 4 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // The hub's flow goes into each, over each way.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(30), all).await;
+    assert!(in_time.is_ok(), "{:?}", controller.switches().await);
+    let mut peers: Vec<(u64, String)> = Vec::new();
+    for status in controller.switches().await.unwrap() {
+        let method = status.peer.split(':').next().unwrap().to_owned();
+        peers.push((status.switch.0, method));
+        let socket = format!("unix:{}", file(&format!("br{}.mgmt", status.switch.0)).display());
+        let flows =
+            Command::new("ovs-ofctl").args(["-O", "OpenFlow13", "dump-flows", &socket]).output().unwrap();
+        let flows = String::from_utf8(flows.stdout).unwrap();
+        assert!(flows.contains("actions=CONTROLLER:65535"), "{}: {flows}", status.switch);
+    }
+    peers.sort();
+    let wanted = [(1, "tcp"), (2, "ssl"), (3, "tcp"), (4, "ssl")];
+    assert_eq!(peers, wanted.map(|(number, method)| (number, method.to_owned())));
 }

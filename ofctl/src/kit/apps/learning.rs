@@ -6,7 +6,10 @@ use std::time::Duration;
 use crate::MacAddr;
 use crate::flow::FlowEntry;
 use crate::kit::{Application, DatapathId, Effects, Event, table_miss};
-use crate::wire::{Action, Field, FlowMod, FlowModCommand, Match, OfPort, PacketIn, TableId};
+use crate::wire::{
+    Action, Field, FlowMod, FlowModCommand, Match, NO_BUFFER, OfPort, PacketIn, PortDescription, PortReason,
+    PortStatus, TableId,
+};
 
 /// Learns where each address lives from the packets that it is shown, and sends the others there by flows.
 ///
@@ -66,9 +69,23 @@ impl LearningSwitch {
             .matching(conversation)
             .apply([Action::Output(port)])
             .idle_timeout(self.idle_timeout);
-        effects.push(switch, FlowMod::add(flow));
-        effects.push(switch, packet.resend([Action::Output(port)]));
+        // A packet that the switch kept goes through the new flow; any other goes by itself.
+        effects.push(switch, FlowMod { buffer_id: packet.buffer_id, ..FlowMod::add(flow) });
+        if packet.buffer_id == NO_BUFFER {
+            effects.push(switch, packet.resend([Action::Output(port)]));
+        }
         effects
+    }
+
+    /// Nothing lives any more at a port that is gone or without a link.
+    fn port(&mut self, switch: DatapathId, status: &PortStatus) -> Effects {
+        let port = &status.port;
+        if status.reason != PortReason::Delete && port.state & PortDescription::STATE_LINK_DOWN == 0 {
+            return Effects::none();
+        }
+        self.ports.retain(|(known, _), place| (*known, *place) != (switch, port.port));
+        let delete = FlowMod::new(FlowModCommand::Delete, TableId(0));
+        Effects::send(switch, FlowMod { out_port: port.port, ..delete })
     }
 }
 
@@ -83,6 +100,7 @@ impl Application for LearningSwitch {
                 Effects::send_all(*switch, [forget, table_miss()])
             }
             Event::PacketIn(switch, packet) => self.packet(*switch, packet),
+            Event::PortStatus(switch, status) => self.port(*switch, status),
             Event::SwitchGone(switch) => {
                 self.ports.retain(|(known, _), _| known != switch);
                 Effects::none()
