@@ -73,7 +73,7 @@ pub(crate) fn run(
             match failure {
                 None => output.line(format!("ok    {}", scenario.name))?,
                 Some(failure) => {
-                    output.coloured(Kind::Verdict, &format!("FAIL  {}", scenario.name))?;
+                    output.coloured(Kind::Verdict, format!("FAIL  {}", scenario.name))?;
                     output.line(format!("{file}, {failure}\n"))?;
                 }
             }

@@ -39,8 +39,10 @@ fn boxed<A: Application + Send + 'static>(application: A) -> Boxed {
     Box::new(Quiet(application))
 }
 
-/// Each application's name, and how it is begun.
-const APPLICATIONS: &[(&str, fn() -> Boxed)] =
+/// How an application is begun.
+type Begin = fn() -> Boxed;
+
+const APPLICATIONS: &[(&str, Begin)] =
     &[("hub", || boxed(Hub)), ("learning", || boxed(LearningSwitch::default()))];
 
 /// The application of that name.

@@ -1,7 +1,9 @@
 //! Scenarios: tests of flow tables and applications in a text that anybody can read, run in the simulator and,
 //! unchanged, on Open vSwitch (`ofctl test`).
 //!
-//! ```text
+//! ```
+//! # use ofctl::scenario::{Document, MemoryWorld};
+//! # let text = r#"
 //! Scenario: a switch that learns by its own flows
 //!   Given a switch with ports 1-3
 //!   And flows:
@@ -14,6 +16,10 @@
 //!   When answer arrives at port 2
 //!   Then it leaves port 1
 //!   And nothing else leaves
+//! # "#;
+//! # let document: Document = text.parse()?;
+//! # document.scenarios[0].run(&mut MemoryWorld::new()).map_err(|failure| failure.to_string())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # The language
