@@ -10,14 +10,17 @@
 //! - [`ovsdb`]: the OVSDB protocol of RFC 7047, with a local replica. Pure.
 //! - [`packet`]: frames, layer by layer. Pure.
 //! - [`sim`]: flow tables evaluated over packets, in memory. Pure.
+//! - [`kit`]: controller applications, and a testbed for them. Pure.
 //! - `client`: the only place with sockets (feature `client`).
 
 #[cfg(feature = "client")]
 pub mod client;
 pub mod flow;
+pub mod kit;
 pub mod mac;
 pub mod ovsdb;
 pub mod packet;
+pub mod scenario;
 pub mod session;
 pub mod sim;
 pub mod table;

@@ -1,0 +1,18 @@
+//! Applications to run, to learn from and to build on, each small.
+//!
+//! | application | who forwards | what comes to the controller |
+//! |---|---|---|
+//! | [`Hub`] | the controller | every packet |
+//! | [`LearningSwitch`] | flows that it adds | the first packets of each conversation |
+//! | [`SelfLearningSwitch`] | flows that the switch learns | nothing |
+//! | [`IsolatedSwitch`] | the same, kept apart by port groups | nothing |
+
+mod hub;
+mod isolated;
+mod learning;
+mod self_learning;
+
+pub use hub::Hub;
+pub use isolated::{IsolatedSwitch, PortGroup};
+pub use learning::LearningSwitch;
+pub use self_learning::SelfLearningSwitch;
