@@ -29,7 +29,7 @@ pub enum FlowModCommand {
 }
 
 impl FlowModCommand {
-    fn take(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    pub(super) fn take(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(match input.u8()? {
             0 => Self::Add,
             1 => Self::Modify,

@@ -16,6 +16,7 @@
 
 mod action;
 mod action_codec;
+pub mod borrowed;
 mod control;
 mod ct;
 mod cursor;
