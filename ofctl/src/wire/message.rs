@@ -51,9 +51,9 @@ pub(super) mod kind {
 }
 
 /// `ONF_ET_BUNDLE_CONTROL` and `ONF_ET_BUNDLE_ADD_MESSAGE` of ONF extension 230.
-mod onf {
-    pub(super) const BUNDLE_CONTROL: u32 = 2300;
-    pub(super) const BUNDLE_ADD_MESSAGE: u32 = 2301;
+pub(super) mod onf {
+    pub(in crate::wire) const BUNDLE_CONTROL: u32 = 2300;
+    pub(in crate::wire) const BUNDLE_ADD_MESSAGE: u32 = 2301;
 }
 
 /// `OFPT_HELLO`, OpenFlow 1.3.5 §7.5.1.
@@ -202,7 +202,7 @@ pub enum BundleControlType {
 }
 
 impl BundleControlType {
-    const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::OpenRequest,
         Self::OpenReply,
         Self::CloseRequest,
@@ -358,13 +358,13 @@ impl MessageHeader {
 }
 
 /// Appends a message whose body is appended by `body`, and takes it all back on an error.
-fn put_message(
+pub(super) fn put_message<E: From<EncodeError>>(
     version: u8,
     kind: u8,
     xid: Xid,
     out: &mut Vec<u8>,
-    body: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
-) -> Result<(), EncodeError> {
+    body: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
     let start = out.len();
     out.put_u8(version);
     out.put_u8(kind);
@@ -372,7 +372,7 @@ fn put_message(
     out.put_u32(xid.0);
     let result = body(out).and_then(|()| {
         let length = out.len() - start;
-        u16::try_from(length).map_err(|_| EncodeError::TooLong(length))
+        u16::try_from(length).map_err(|_| EncodeError::TooLong(length).into())
     });
     match result {
         Ok(length) => {

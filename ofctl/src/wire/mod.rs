@@ -38,6 +38,7 @@ mod oxm;
 mod port;
 mod stats;
 mod value;
+pub mod versions;
 
 pub use action::{Action, Instructions};
 pub use control::{AsyncConfig, PortMod, QueueConfig, Role, RoleRequest, TableMod};

@@ -88,6 +88,13 @@ impl MatchEntry<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MatchEntries<'a>(&'a [u8]);
 
+impl<'a> MatchEntries<'a> {
+    /// Over entries that were not checked; it ends before the first that is not whole.
+    pub(in crate::wire) fn over(entries: &'a [u8]) -> Self {
+        MatchEntries(entries)
+    }
+}
+
 impl<'a> Iterator for MatchEntries<'a> {
     type Item = MatchEntry<'a>;
 
