@@ -4,6 +4,7 @@
 //! Without an ovs-ofctl those tests are skipped, unless `SLUICE_REQUIRE_LIVE=1`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod changes;
 #[allow(dead_code, reason = "its other user needs the rest")]
 #[path = "../differential/generate.rs"]
 mod generate;

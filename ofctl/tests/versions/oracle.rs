@@ -22,6 +22,12 @@ const BUNDLE_ADD: u8 = 34;
 /// `NXT_FLOW_MOD_TABLE_ID`.
 const PREPARATIONS: [[u8; 4]; 2] = [[0, 0, 0, 12], [0, 0, 0, 15]];
 
+/// True if a message opens, closes or commits a bundle, by 1.4's own type or 1.3's extension.
+fn is_bundle_control(message: &[u8]) -> bool {
+    let extension = [0x4f, 0x4e, 0x46, 0, 0, 0, 0x08, 0xfc];
+    message[1] == BUNDLE_CONTROL || (message[1] == EXPERIMENTER && message[8..16] == extension)
+}
+
 /// A switch of one version that answers what ovs-ofctl waits for, and remembers what changes it.
 pub(crate) struct FakeSwitch {
     version: Version,
@@ -69,11 +75,11 @@ impl FakeSwitch {
                 }
                 kind if kind == barrier => say(&mut stream, barrier + 1, &message),
                 EXPERIMENTER if PREPARATIONS.iter().any(|known| message[12..16] == *known) => {}
-                BUNDLE_CONTROL => {
+                kind if is_bundle_control(&message) => {
                     let mut answer = message.clone();
                     // Each answer is the number after its request's.
-                    answer[13] += 1;
-                    say(&mut stream, BUNDLE_CONTROL, &answer);
+                    answer[if kind == EXPERIMENTER { 21 } else { 13 }] += 1;
+                    say(&mut stream, kind, &answer);
                     message[4..8].fill(0);
                     changes.push(message);
                 }

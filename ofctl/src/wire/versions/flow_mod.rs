@@ -85,6 +85,14 @@ fn plain_table(command: FlowModCommand) -> TableId {
     }
 }
 
+/// The new cookie of a command that selects by the old one: it leaves that as it is.
+fn kept_cookie(command: FlowModCommand) -> u64 {
+    match command {
+        FlowModCommand::Modify | FlowModCommand::ModifyStrict => u64::MAX,
+        _ => 0,
+    }
+}
+
 /// `NX_EXPERIMENTER` and `NXT_FLOW_MOD`, before its body.
 pub(super) const NXT_FLOW_MOD: [u8; 8] = [0, 0, 0x23, 0x20, 0, 0, 0, 13];
 const NXT_FLOW_MOD_SUBTYPE: u32 = 13;
@@ -199,7 +207,7 @@ impl FlowMod {
                     put_nicira_message(NXT_FLOW_MOD_SUBTYPE, out);
                     // The cookie that is wanted stands in the match, the new one here.
                     let selects = flow.cookie_mask != 0;
-                    out.put_u64(if selects { 0 } else { flow.cookie.0 });
+                    out.put_u64(if selects { kept_cookie(flow.command) } else { flow.cookie.0 });
                     numbers(out);
                     out.put_u16(out_port);
                     out.put_u16(flow.flags.0);
@@ -255,6 +263,13 @@ impl FlowMod {
         (flow.cookie, flow.cookie_mask) = match wanted {
             Some((_, _)) if flow.command == FlowModCommand::Add => {
                 return Err(DecodeError::Refused { what: "cookie in a match", error: "NXBRC_NXM_INVALID" });
+            }
+            // Later versions cannot select by a cookie and give another at once.
+            Some(_) if ![0, kept_cookie(flow.command)].contains(&cookie.0) => {
+                return Err(DecodeError::BadValue {
+                    what: "new cookie beside a wanted one",
+                    value: cookie.0,
+                });
             }
             Some(wanted) => wanted,
             None => (cookie, 0),
