@@ -22,6 +22,7 @@ mod ct;
 mod cursor;
 mod error;
 mod error_names;
+pub mod experimenter;
 mod field;
 mod fields;
 mod flow_mod;
