@@ -340,6 +340,29 @@ pub enum FlowRemovedReason {
     Other(u8),
 }
 
+impl FlowRemovedReason {
+    /// `OFPRR_*`.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            FlowRemovedReason::IdleTimeout => 0,
+            FlowRemovedReason::HardTimeout => 1,
+            FlowRemovedReason::Delete => 2,
+            FlowRemovedReason::GroupDelete => 3,
+            FlowRemovedReason::Other(other) => other,
+        }
+    }
+
+    pub(super) fn from_number(number: u8) -> Self {
+        match number {
+            0 => FlowRemovedReason::IdleTimeout,
+            1 => FlowRemovedReason::HardTimeout,
+            2 => FlowRemovedReason::Delete,
+            3 => FlowRemovedReason::GroupDelete,
+            other => FlowRemovedReason::Other(other),
+        }
+    }
+}
+
 /// `OFPT_FLOW_REMOVED`, OpenFlow 1.3.5 §7.4.2.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FlowRemoved {
@@ -365,13 +388,7 @@ impl FlowRemoved {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.put_u64(self.cookie.0);
         out.put_u16(self.key.priority);
-        out.put_u8(match self.reason {
-            FlowRemovedReason::IdleTimeout => 0,
-            FlowRemovedReason::HardTimeout => 1,
-            FlowRemovedReason::Delete => 2,
-            FlowRemovedReason::GroupDelete => 3,
-            FlowRemovedReason::Other(other) => other,
-        });
+        out.put_u8(self.reason.number());
         out.put_u8(self.key.table.0);
         put_duration(self.duration, out);
         out.put_u16(self.idle_timeout);
@@ -384,13 +401,7 @@ impl FlowRemoved {
     pub(crate) fn take(input: &mut Reader<'_>) -> Result<FlowRemoved, DecodeError> {
         let cookie = Cookie(input.u64()?);
         let priority = input.u16()?;
-        let reason = match input.u8()? {
-            0 => FlowRemovedReason::IdleTimeout,
-            1 => FlowRemovedReason::HardTimeout,
-            2 => FlowRemovedReason::Delete,
-            3 => FlowRemovedReason::GroupDelete,
-            other => FlowRemovedReason::Other(other),
-        };
+        let reason = FlowRemovedReason::from_number(input.u8()?);
         let table = TableId(input.u8()?);
         let duration = take_duration(input)?;
         let idle_timeout = input.u16()?;
