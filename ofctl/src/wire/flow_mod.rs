@@ -191,6 +191,13 @@ impl FlowMod {
         input.skip(2)?;
         let matching = Match::take(input)?;
         let instructions = Instructions::take(input)?;
+        if let Some(goto) = instructions.goto
+            && table != TableId::ALL
+            && goto <= table
+        {
+            // A packet only ever goes on.
+            return Err(DecodeError::Refused { what: "goto_table", error: "OFPBIC_BAD_TABLE_ID" });
+        }
         Ok(FlowMod {
             command,
             cookie,
@@ -218,6 +225,12 @@ pub enum GroupModCommand {
     Modify,
     /// `OFPGC_DELETE`.
     Delete,
+    /// `OFPGC_ADD_OR_MOD` of Open vSwitch: a modify, or an addition if there is no such group.
+    AddOrModify,
+}
+
+impl GroupModCommand {
+    const ADD_OR_MODIFY: u16 = 0x8000;
 }
 
 /// `ofp_group_type`, OpenFlow 1.3.5 §5.6.1.
@@ -303,7 +316,10 @@ pub struct GroupMod {
 
 impl GroupMod {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        out.put_u16(self.command as u16);
+        out.put_u16(match self.command {
+            GroupModCommand::AddOrModify => GroupModCommand::ADD_OR_MODIFY,
+            command => command as u16,
+        });
         out.put_u8(self.kind as u8);
         out.put_u8(0);
         out.put_u32(self.group.0);
@@ -315,6 +331,7 @@ impl GroupMod {
             0 => GroupModCommand::Add,
             1 => GroupModCommand::Modify,
             2 => GroupModCommand::Delete,
+            GroupModCommand::ADD_OR_MODIFY => GroupModCommand::AddOrModify,
             other => return Err(DecodeError::BadValue { what: "group_mod command", value: other.into() }),
         };
         let kind = GroupType::take(input)?;

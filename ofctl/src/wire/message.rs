@@ -597,6 +597,9 @@ impl Message {
             kind::QUEUE_GET_CONFIG_REQUEST => {
                 let port = OfPort(body.u32()?);
                 body.skip(4)?;
+                if port >= OfPort::MAX && port != OfPort::ANY {
+                    return Err(DecodeError::Refused { what: "queues of a port", error: "OFPQOFC_BAD_PORT" });
+                }
                 Message::QueueGetConfigRequest(port)
             }
             kind::QUEUE_GET_CONFIG_REPLY => {

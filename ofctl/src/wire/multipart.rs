@@ -337,7 +337,7 @@ pub enum MultipartBody {
     /// `ONFST_FLOW_MONITOR`: what happened to flows; also unasked, under transaction number 0.
     FlowMonitor(Vec<FlowUpdate>),
     /// `NXST_IPFIX_BRIDGE`.
-    IpfixBridge(Vec<IpfixStats>),
+    IpfixBridge(Box<IpfixStats>),
     /// `NXST_IPFIX_FLOW`.
     IpfixFlow(Vec<IpfixStats>),
     /// Any other `OFPMP_EXPERIMENTER`.
@@ -433,9 +433,9 @@ impl MultipartReply {
                 put_experimenter(experimenter::FLOW_MONITOR, out);
                 updates.iter().try_for_each(|update| update.encode(out))?;
             }
-            MultipartBody::IpfixBridge(all) => {
+            MultipartBody::IpfixBridge(stats) => {
                 put_experimenter(experimenter::IPFIX_BRIDGE, out);
-                all.iter().for_each(|stats| stats.encode(out));
+                stats.encode(out);
             }
             MultipartBody::IpfixFlow(all) => {
                 put_experimenter(experimenter::IPFIX_FLOW, out);
@@ -483,10 +483,12 @@ impl MultipartReply {
             kind::METER => MultipartBody::MeterStats(take_each(input, MeterStats::take)?),
             kind::METER_CONFIG => MultipartBody::MeterConfig(take_each(input, MeterConfig::take)?),
             kind::METER_FEATURES => MultipartBody::MeterFeatures(MeterFeatures::take(input)?),
+            // A reply has at least one, where a request may have none.
+            kind::TABLE_FEATURES if input.is_empty() => return Err(input.bad_length(0)),
             kind::TABLE_FEATURES => MultipartBody::TableFeatures(take_each(input, TableFeatures::take)?),
             kind::EXPERIMENTER => match (input.u32()?, input.u32()?) {
                 experimenter::FLOW_MONITOR => MultipartBody::FlowMonitor(take_each(input, FlowUpdate::take)?),
-                experimenter::IPFIX_BRIDGE => MultipartBody::IpfixBridge(take_each(input, IpfixStats::take)?),
+                experimenter::IPFIX_BRIDGE => MultipartBody::IpfixBridge(Box::new(IpfixStats::take(input)?)),
                 experimenter::IPFIX_FLOW => MultipartBody::IpfixFlow(take_each(input, IpfixStats::take)?),
                 (experimenter, kind) => {
                     MultipartBody::Experimenter { experimenter, kind, data: input.rest().to_vec() }

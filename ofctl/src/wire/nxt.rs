@@ -242,6 +242,14 @@ impl PacketIn2 {
                 .take_property(input)
                 .map_err(|error| error.in_part("OFPBPC_BAD_LEN", "OFPBPC_BAD_TYPE"))?;
         }
+        match result.full_length {
+            // Nothing was cut off.
+            Some(0) => result.full_length = None,
+            Some(length) if (length as usize) < result.packet.len() => {
+                return Err(DecodeError::BadLength { what: "packet-in", length: length as usize });
+            }
+            _ => {}
+        }
         Ok(result)
     }
 

@@ -20,6 +20,16 @@ mod kind {
     pub(super) const APPLY_SETFIELD: u16 = 14;
 }
 
+/// Properties that a table must have, a bit each.
+const REQUIRED: u32 = 1 << kind::INSTRUCTIONS
+    | 1 << kind::NEXT_TABLES
+    | 1 << kind::WRITE_ACTIONS
+    | 1 << kind::APPLY_ACTIONS
+    | 1 << kind::MATCH
+    | 1 << kind::WILDCARDS
+    | 1 << kind::WRITE_SETFIELD
+    | 1 << kind::APPLY_SETFIELD;
+
 /// An instruction's type, `OFPIT_*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstructionId(pub u16);
@@ -325,6 +335,10 @@ impl TableFeatures {
             }
             seen |= bit;
             features.properties.push(property);
+        }
+        // Only those of table-miss entries and of experimenters may be left out.
+        if seen & REQUIRED != REQUIRED {
+            return Err(DecodeError::Refused { what, error: "OFPTFFC_BAD_FEATURES" });
         }
         Ok(features)
     }
