@@ -90,7 +90,10 @@ impl FlowMonitor {
         out.put_u16(0);
         out.put_u32(self.out_port.0);
         out.put(&[self.table.0, 0, 0, 0]);
-        put_match(&self.matching, length_at, out);
+        let start = out.len();
+        self.matching.encode(out);
+        // The length of the match without its padding, as its own header has it.
+        out.copy_within(start + 2..start + 4, length_at);
     }
 
     pub(super) fn take(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -109,7 +112,7 @@ impl FlowMonitor {
     }
 }
 
-/// Appends a match, and writes the length of its entries and header where an older structure wants it too.
+/// Appends the match of an update, and writes its length where an older structure wants it too.
 fn put_match(matching: &Match, length_at: usize, out: &mut Vec<u8>) {
     let start = out.len();
     matching.encode(out);
