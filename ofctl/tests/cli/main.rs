@@ -7,6 +7,7 @@ mod fake;
 mod filters;
 mod live;
 mod speed;
+mod vsctl;
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
