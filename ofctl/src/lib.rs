@@ -6,6 +6,7 @@
 //! - [`wire`]: OpenFlow messages, OXM/NXM fields and actions, as bytes and as values. Pure.
 //! - [`text`]: the flow syntax of ovs-ofctl(8). Pure.
 //! - [`flow`] and [`table`]: flow entries, and the difference between desired and observed tables. Pure.
+//! - [`acl`]: rules about addresses and ports, compiled to flows. Pure.
 //! - [`session`]: an OpenFlow session without I/O: bytes in, bytes and events out. Pure.
 //! - [`ovsdb`]: the OVSDB protocol of RFC 7047, with a local replica. Pure.
 //! - [`packet`]: frames, layer by layer. Pure.
@@ -13,6 +14,7 @@
 //! - [`kit`]: controller applications, and a testbed for them. Pure.
 //! - `client`: the only place with sockets (feature `client`).
 
+pub mod acl;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod flow;
