@@ -10,9 +10,17 @@
 mod hub;
 mod isolated;
 mod learning;
+mod paths;
+mod routing;
 mod self_learning;
+mod slices;
+mod topology;
 
 pub use hub::Hub;
 pub use isolated::{IsolatedSwitch, PortGroup};
 pub use learning::LearningSwitch;
+pub use paths::{Graph, PathChange, PathId, PathManager};
+pub use routing::{Everyone, Policy, RoutingChange, RoutingSwitch, Station};
 pub use self_learning::SelfLearningSwitch;
+pub use slices::{Member, Slice, SliceableSwitch, Slices};
+pub use topology::{Link, SwitchPort, Topology, TopologyChange};
