@@ -197,7 +197,13 @@ fn a_cut_link_is_gone_round_and_a_second_cut_ends_it() {
     assert!(bed.ping(hosts[0], hosts[1]).is_some());
     assert_eq!(bed.packet_ins(DatapathId(1)), before, "the flows were there");
     bed.cut(DatapathId(3), 2);
+    bed.run_for(Duration::from_secs(1));
+    bed.forget_received();
     assert!(bed.ping(hosts[0], hosts[1]).is_none());
+    // Neither the ping nor, as the address was forgotten, the question for it is carried over by the controller.
+    assert!(bed.ping(hosts[0], hosts[1]).is_none());
+    assert!(bed.received(hosts[1]).iter().all(|frame| frame[12..14] == [0x88, 0xcc]), "probes alone");
+    assert!(bed.ping(hosts[0], hosts[4]).is_some());
     bed.mend(DatapathId(3), 2);
     bed.mend(DatapathId(1), 2);
     bed.run_for(Duration::from_secs(1));

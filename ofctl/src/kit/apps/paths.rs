@@ -164,6 +164,11 @@ impl PathManager {
         self.paths.get(&path)?.links.as_deref()
     }
 
+    /// The switches to which there is a way from this one, itself included.
+    pub fn reachable(&self, from: DatapathId) -> BTreeSet<DatapathId> {
+        self.graph.tree(from).into_keys().chain([from]).collect()
+    }
+
     /// Asks for a path for what matches, from where it comes in to where it shall leave.
     pub fn request(
         &mut self,

@@ -200,8 +200,12 @@ impl<P: Policy> RoutingSwitch<P> {
             Some(to) if to.at == from.at => {}
             Some(to) if self.policy.allows(&from, &to) => {
                 effects.append(self.connect(from, to));
-                let out = vec![Action::Output(to.at.port)];
-                effects.push(to.at.switch, PacketOut::new(OfPort::CONTROLLER, out, packet.data.clone()));
+                // The controller helps out where a way is about to be, and does not stand in for one.
+                let path = self.path(from.address, to.address);
+                if path.is_some_and(|path| self.paths.links(path).is_some()) {
+                    let out = vec![Action::Output(to.at.port)];
+                    effects.push(to.at.switch, PacketOut::new(OfPort::CONTROLLER, out, packet.data.clone()));
+                }
             }
             Some(_) => {}
             None if from.at == at => effects.append(self.spread(&from, &packet.data)),
@@ -222,14 +226,16 @@ impl<P: Policy> RoutingSwitch<P> {
         effects
     }
 
-    /// To all edge ports that the policy has nothing against, but the one that it came by.
+    /// To all edge ports that there is a way to and the policy has nothing against, but the one that it came by.
     fn spread(&self, from: &Station, frame: &[u8]) -> Effects<RoutingChange> {
         let mut there: BTreeMap<SwitchPort, Vec<MacAddr>> = BTreeMap::new();
         for host in self.hosts() {
             there.entry(host.at).or_default().push(host.address);
         }
         let mut outputs: BTreeMap<DatapathId, Vec<Action>> = BTreeMap::new();
-        for port in self.paths.topology().edge_ports().filter(|port| *port != from.at) {
+        let reachable = self.paths.reachable(from.at.switch);
+        let others = self.paths.topology().edge_ports().filter(|port| *port != from.at);
+        for port in others.filter(|port| reachable.contains(&port.switch)) {
             let known = there.get(&port).map(Vec::as_slice).unwrap_or_default();
             if self.policy.spreads(from, port, known) {
                 outputs.entry(port.switch).or_default().push(Action::Output(port.port));
