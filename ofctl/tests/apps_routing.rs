@@ -129,7 +129,12 @@ fn paths_are_laid_moved_and_given_up() {
     bed.run_for(Duration::from_millis(1));
     let path_flows = |bed: &Testbed<PathManager>, switch| -> Vec<String> {
         let flows = bed.flows(DatapathId(switch));
-        flows.iter().filter(|flow| flow.priority == 100).map(ToString::to_string).collect()
+        flows
+            .iter()
+            .map(|flow| &flow.entry)
+            .filter(|flow| flow.priority == 100)
+            .map(ToString::to_string)
+            .collect()
     };
     let flow = |in_port, out| {
         format!("cookie={:#x}, priority=100,in_port={in_port},dl_dst={} actions=output:{out}", id.0, mac(4))
@@ -237,7 +242,7 @@ fn a_host_is_forgotten_with_its_port() {
     bed.run_for(Duration::from_millis(1));
     assert_eq!(bed.application().hosts().map(|host| host.address).collect::<Vec<_>>(), [mac(1)]);
     assert_eq!(bed.application().path(mac(1), mac(2)), None);
-    assert!((1..=3).all(|n| bed.flows(DatapathId(n)).iter().all(|flow| flow.priority != 100)));
+    assert!((1..=3).all(|n| bed.flows(DatapathId(n)).iter().all(|flow| flow.entry.priority != 100)));
 }
 
 /// Hosts 1 and 2 are red, 3 and 4 blue, 5 in none.
@@ -285,7 +290,7 @@ fn membership_changes_while_hosts_talk() {
     assert!(bed.ping(hosts[0], hosts[1]).is_some());
     bed.command(|switch| switch.remove(&"red".into(), Member::Port(port(2, 1))));
     bed.run_for(Duration::from_millis(1));
-    assert!((1..=5).all(|n| bed.flows(DatapathId(n)).iter().all(|flow| flow.priority != 100)));
+    assert!((1..=5).all(|n| bed.flows(DatapathId(n)).iter().all(|flow| flow.entry.priority != 100)));
     assert!(bed.ping(hosts[0], hosts[1]).is_none());
     bed.command(|switch| switch.add("blue".into(), Member::Port(port(2, 1))));
     assert!(bed.ping(hosts[1], hosts[2]).is_some());

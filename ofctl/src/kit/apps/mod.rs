@@ -7,6 +7,7 @@
 //! | [`SelfLearningSwitch`] | flows that the switch learns | nothing |
 //! | [`IsolatedSwitch`] | the same, kept apart by port groups | nothing |
 
+mod firewall;
 mod hub;
 mod isolated;
 mod learning;
@@ -15,7 +16,9 @@ mod routing;
 mod self_learning;
 mod slices;
 mod topology;
+mod traffic;
 
+pub use firewall::Firewall;
 pub use hub::Hub;
 pub use isolated::{IsolatedSwitch, PortGroup};
 pub use learning::LearningSwitch;
@@ -24,3 +27,4 @@ pub use routing::{Everyone, Policy, RoutingChange, RoutingSwitch, Station};
 pub use self_learning::SelfLearningSwitch;
 pub use slices::{Member, Slice, SliceableSwitch, Slices};
 pub use topology::{Link, SwitchPort, Topology, TopologyChange};
+pub use traffic::{HostTraffic, TrafficMonitor, Volume};
