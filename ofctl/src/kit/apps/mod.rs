@@ -6,12 +6,19 @@
 //! | [`LearningSwitch`] | flows that it adds | the first packets of each conversation |
 //! | [`SelfLearningSwitch`] | flows that the switch learns | nothing |
 //! | [`IsolatedSwitch`] | the same, kept apart by port groups | nothing |
+//! | [`SimpleRouter`] | flows, one for each neighbour | packets to neighbours that are not known yet |
+//! | [`RoutingSwitch`] | flows along shortest paths | the first packets of each conversation, and broadcasts |
+//! | [`SliceableSwitch`] | the same, within a slice | the same |
+//!
+//! Others are made to be part of such: [`Topology`] finds links, [`PathManager`] keeps paths over them, [`Firewall`]
+//! stands before an application that forwards, and [`TrafficMonitor`] beside one.
 
 mod firewall;
 mod hub;
 mod isolated;
 mod learning;
 mod paths;
+mod router;
 mod routing;
 mod self_learning;
 mod slices;
@@ -23,6 +30,7 @@ pub use hub::Hub;
 pub use isolated::{IsolatedSwitch, PortGroup};
 pub use learning::LearningSwitch;
 pub use paths::{Graph, PathChange, PathId, PathManager};
+pub use router::{Interface, Route, SimpleRouter};
 pub use routing::{Everyone, Policy, RoutingChange, RoutingSwitch, Station};
 pub use self_learning::SelfLearningSwitch;
 pub use slices::{Member, Slice, SliceableSwitch, Slices};
