@@ -114,6 +114,20 @@ fn foreign_and_forged_lldp_make_no_link() {
 }
 
 #[test]
+fn a_host_that_repeats_a_probe_makes_a_link_unless_its_port_is_named() {
+    let probe = Lldp::new(ChassisId::datapath(2), PortId::number(4), 120).frame(mac(1)).unwrap();
+    for (named, links) in [(false, 7), (true, 6)] {
+        let topology = Topology::default();
+        let (mut bed, hosts) = ring(if named { topology.edge(port(1, 1)) } else { topology }, 3);
+        bed.send(hosts[0], probe.clone());
+        bed.run_for(Duration::from_millis(10));
+        assert_eq!(bed.application().links().count(), links);
+        assert_eq!(bed.application().is_edge(port(1, 1)), named);
+        assert_eq!(bed.received(hosts[0]).is_empty(), named, "its probes do not reach the host");
+    }
+}
+
+#[test]
 fn paths_are_laid_moved_and_given_up() {
     let (mut bed, _) = ring(PathManager::new(Topology::default()), 5);
     let matching = Match::new().with(Field::EthDst, mac(4));
@@ -282,6 +296,32 @@ fn only_hosts_of_one_slice_reach_each_other() {
     bed.run_for(Duration::from_millis(10));
     assert!(hosts.iter().all(|host| !bed.received(*host).contains(&frame)));
     assert!(bed.errors().is_empty());
+}
+
+#[test]
+fn a_refused_pair_does_not_keep_the_controller_busy() {
+    let (mut bed, hosts) = sliced();
+    // Both are known.
+    assert!(bed.ping(hosts[0], hosts[1]).is_some() && bed.ping(hosts[2], hosts[3]).is_some());
+    let frame =
+        Frame::between(mac(1), mac(3)).ip([10, 0, 0, 1].into(), [10, 0, 0, 3].into()).udp(1, 2).build();
+    let burst = |bed: &mut Testbed<SliceableSwitch>| {
+        let before = bed.packet_ins(DatapathId(1));
+        for _ in 0..20 {
+            bed.send(hosts[0], frame.clone());
+            bed.run_for(Duration::from_millis(5));
+        }
+        bed.packet_ins(DatapathId(1)) - before
+    };
+    bed.run_for(Duration::from_millis(200));
+    assert_eq!(burst(&mut bed), 1);
+    assert_eq!(burst(&mut bed), 0);
+    // What is allowed later does not wait for the refusal to end.
+    bed.command(|switch| switch.add("blue".into(), Member::Port(port(1, 1))));
+    bed.run_for(Duration::from_millis(1));
+    bed.forget_received();
+    burst(&mut bed);
+    assert_eq!(bed.received(hosts[2]).iter().filter(|received| **received == frame).count(), 20);
 }
 
 #[test]
