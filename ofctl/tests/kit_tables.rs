@@ -129,3 +129,30 @@ fn an_address_cannot_be_taken_from_another_group() {
     bed.run_for(Duration::from_millis(10));
     assert_eq!(counts(&bed, &hosts), [0, 1, 0, 0, 0]);
 }
+
+/// What a module's documentation shows is what a switch would show.
+#[test]
+fn flows_read_as_they_are_documented() {
+    let texts = SelfLearningSwitch::flows().map(|flow| flow.to_string());
+    let learn = "learn(table=1,idle_timeout=300,priority=10,NXM_OF_VLAN_TCI[0..11],\
+                 NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],output:NXM_OF_IN_PORT[])";
+    assert_eq!(
+        texts,
+        [
+            "priority=10,dl_src=01:00:00:00:00:00/01:00:00:00:00:00 actions=drop".to_owned(),
+            format!("priority=0 actions={learn},goto_table:1"),
+            "table=1, priority=0 actions=FLOOD".to_owned(),
+        ]
+    );
+    let (bed, switch, _) = star(isolated(), 5);
+    let texts: Vec<String> = bed.flows(switch).iter().map(|flow| flow.entry.to_string()).collect();
+    for wanted in [
+        "priority=10,in_port=1 actions=load:0x1->NXM_NX_REG1[],goto_table:1",
+        "priority=0 actions=goto_table:1",
+        "table=2, priority=1,reg1=0x1 actions=output:1,output:2,output:5",
+        "table=2, priority=1,reg1=0x2 actions=output:3,output:4,output:5",
+        "table=2, priority=0 actions=FLOOD",
+    ] {
+        assert!(texts.iter().any(|text| text == wanted), "{wanted} is not in {texts:#?}");
+    }
+}

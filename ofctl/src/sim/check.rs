@@ -3,8 +3,8 @@
 use super::key::{Key, MAX_TAGS};
 use crate::flow::FlowEntry;
 use crate::wire::{
-    Action, BandKind, Bucket, CtZone, ErrorCode, Field, GroupId, GroupType, Learn, LearnSpec, Match, MeterId,
-    OfPort, Prerequisite, SubField, TableId,
+    Action, BandKind, Bucket, CtFlags, CtZone, ErrorCode, Field, GroupId, GroupType, Learn, LearnSpec, Match,
+    MeterId, OfPort, Prerequisite, SubField, TableId,
 };
 
 /// A flow or group that a switch would not take.
@@ -280,6 +280,14 @@ fn known_fields(matching: &Match) -> Key {
             key.set(condition.field, condition.value.to_u128());
         }
     }
+    if let Some(condition) = matching.get(Field::CtState) {
+        use super::conntrack::state::*;
+        let (value, mask) = (condition.value.to_u64() as u8, condition.mask.to_u64() as u8);
+        // Either bit that says that there is a connection, or the word that the packet is not invalid.
+        let connected = value & (NEW | ESTABLISHED | RELATED | REPLY | NAT) != 0;
+        let valid = value & TRACKED != 0 && mask & INVALID != 0 && value & INVALID == 0;
+        key.put(Field::CtState, if connected || valid { value | NEW } else { value });
+    }
     key
 }
 
@@ -387,9 +395,9 @@ fn check_action(action: &Action, known: &mut Key) -> Result<(), Refusal> {
             if let CtZone::Field(part) = ct.zone {
                 readable(part, known)?;
             }
-            let is_ip = known.is_ip();
             let nats = |action: &Action| matches!(action, Action::Nat(_));
-            if !is_ip {
+            let invalid = known.value(Field::CtState) & u128::from(super::conntrack::state::INVALID) != 0;
+            if !known.is_ip() || invalid && ct.flags.contains(CtFlags::COMMIT) {
                 return Err(Refusal::ActionPrerequisite { field: Field::IpProto, needs: Prerequisite::Ip });
             }
             ct.actions
@@ -399,6 +407,9 @@ fn check_action(action: &Action, known: &mut Key) -> Result<(), Refusal> {
         }
         Action::FinTimeout { .. } if known.value(Field::IpProto) != 6 => {
             Err(Refusal::ActionPrerequisite { field: Field::TcpFlags, needs: Prerequisite::Tcp })
+        }
+        Action::ResubmitCt { .. } if !known.meets(Prerequisite::Ct) => {
+            Err(Refusal::ActionPrerequisite { field: Field::CtNwSrc, needs: Prerequisite::Ct })
         }
         Action::DecTtlIds(_) | Action::SetNwTtl(_) if !known.is_ip() => {
             Err(Refusal::ActionPrerequisite { field: Field::IpTtl, needs: Prerequisite::Ip })

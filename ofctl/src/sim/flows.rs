@@ -161,6 +161,15 @@ impl Tables {
         self.states.contains_key(&id).then(|| Arc::make_mut(&mut self.states).get_mut(&id)).flatten()
     }
 
+    /// The state of a rule, or of the one that took its place.
+    pub(super) fn current_state_mut(&mut self, rule: &Rule) -> Option<&mut RuleState> {
+        let id = match self.states.contains_key(&rule.id) {
+            true => rule.id,
+            false => self.exact(&rule.entry)?.id,
+        };
+        self.state_mut(id)
+    }
+
     /// Every rule, in no order.
     pub(super) fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
         self.tables.values().flat_map(|classifier| classifier.iter())

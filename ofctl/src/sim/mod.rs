@@ -34,6 +34,7 @@
 mod actions;
 mod check;
 mod classifier;
+mod compose;
 mod conntrack;
 mod controller;
 mod flows;
@@ -57,6 +58,7 @@ mod tracking;
 mod verify;
 
 pub use check::{Refusal, Refused};
+pub use compose::ComposeError;
 pub use verify::{ChecksumError, verify_checksums};
 
 pub use packet::{NoSuchField, Packet, Tunnel};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use super::classifier::{Classifier, Rule, RuleId, View};
+use super::classifier::{Classifier, Rule, View};
 use super::conntrack::Tracked;
 use super::key::{PORT_UNSET, port_from_16};
 use super::packet::{Packet, Tunnel};
@@ -98,8 +98,10 @@ pub(super) struct Pipeline<'a> {
     pub(super) tracked: bool,
     /// What the datapath knows of its connection, whether or not the fields say it.
     pub(super) seen: Tracked,
-    /// A meter dropped it: it goes on through the tables, but nothing leaves.
-    pub(super) dropped: bool,
+    /// Why nothing leaves: it goes on through the tables, as in Open vSwitch, whose datapath drops it.
+    pub(super) dropped: Option<&'static str>,
+    /// Whether the trace leaves out what happens.
+    pub(super) muted: bool,
     /// Whether the last MPLS label was popped, and what is below not looked into yet.
     pub(super) unread: bool,
     pub(super) stack: Vec<(u128, u16)>,
@@ -134,7 +136,8 @@ impl<'a> Pipeline<'a> {
             exited: false,
             tracked: false,
             seen: Tracked::default(),
-            dropped: false,
+            dropped: None,
+            muted: false,
             unread: false,
             stack: Vec::new(),
             action_set: Vec::new(),
@@ -193,6 +196,11 @@ impl<'a> Pipeline<'a> {
     /// Lets the packet go round: it is looked into anew, as a datapath does that must hash or track it, and goes on
     /// where it was. False if it did so too often.
     pub(super) fn go_round(&mut self) -> bool {
+        if self.dropped.is_some() {
+            self.exited = true;
+            self.action_set.clear();
+            return false;
+        }
         if self.rounds >= MAX_ROUNDS {
             self.note(format!("the packet has gone round {MAX_ROUNDS} times, and is dropped"));
             self.exited = true;
@@ -242,6 +250,9 @@ impl<'a> Pipeline<'a> {
     }
 
     pub(super) fn record(&mut self, event: Event) {
+        if self.muted {
+            return;
+        }
         self.trace.push(Step { depth: self.shown_depth, event });
     }
 
@@ -301,7 +312,7 @@ impl<'a> Pipeline<'a> {
             self.switch.tables.count_lookup(table, rule.is_some());
         }
         let Some(rule) = rule else { return Ok(()) };
-        self.count_rule(rule.id);
+        self.count_rule(&rule);
         let entry = Arc::clone(&rule.entry);
         let came_from = std::mem::replace(&mut self.table, table);
         let came_by = self.rule.replace(rule);
@@ -314,13 +325,13 @@ impl<'a> Pipeline<'a> {
         Ok(())
     }
 
-    fn count_rule(&mut self, id: RuleId) {
-        let now = self.switch.now;
-        let bytes = self.bytes;
+    fn count_rule(&mut self, rule: &Rule) {
+        let (now, bytes) = (self.switch.now, self.bytes);
         if !self.counts {
             return;
         }
-        if let Some(state) = self.switch.tables.state_mut(id) {
+        // An entry that the packet itself has replaced counts for the new one.
+        if let Some(state) = self.switch.tables.current_state_mut(rule) {
             state.used = now;
             state.counters.packets += 1;
             state.counters.bytes += bytes;
@@ -386,7 +397,7 @@ impl<'a> Pipeline<'a> {
 
     /// A packet above a meter's rate goes on through the tables, as in Open vSwitch, but nothing of it leaves.
     fn meter(&mut self, id: MeterId) {
-        if self.dropped {
+        if self.dropped.is_some() {
             return;
         }
         let now = self.switch.now;
@@ -396,10 +407,10 @@ impl<'a> Pipeline<'a> {
         let Some(meter) = meters.get_mut(&id) else {
             return self.note(format!("meter {id} does not exist"));
         };
-        self.dropped = !meter.pass(bytes, now);
+        self.dropped = (!meter.pass(bytes, now)).then_some("a meter dropped it");
         self.note(match self.dropped {
-            false => format!("meter {id} lets it pass"),
-            true => format!("meter {id} drops it: above its rate"),
+            None => format!("meter {id} lets it pass"),
+            Some(_) => format!("meter {id} drops it: above its rate"),
         });
     }
 
@@ -416,8 +427,8 @@ impl<'a> Pipeline<'a> {
         if self.switch.ports.get(&in_port).is_some_and(|port| port.has(NO_PACKET_IN)) {
             return self.note(format!("port {in_port} lets no packet to the controller"));
         }
-        if self.dropped {
-            return self.note("a meter dropped it");
+        if let Some(why) = self.dropped {
+            return self.note(why);
         }
         self.packet.commit();
         let reason = PacketInReason::from_number(action.reason);
@@ -487,8 +498,8 @@ impl<'a> Pipeline<'a> {
                 }
             },
         };
-        if self.dropped {
-            return self.note("a meter dropped it");
+        if let Some(why) = self.dropped {
+            return self.note(why);
         }
         // What is cut off is counted before tags come on or off.
         let cut = limit.map_or(0, |limit| self.packet.frame().len().saturating_sub(limit as usize));

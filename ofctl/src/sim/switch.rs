@@ -18,7 +18,7 @@ use super::trace::{Output, Verdict};
 use crate::flow::{FlowEntry, FlowStats};
 use crate::wire::{
     Action, Bucket, FlowRemoved, FlowStatsRequest, GroupId, GroupType, Message, MeterBand, MeterFlags,
-    MeterId, OfPort, PortReason, PortStatus,
+    MeterId, OfPort, PortDescription, PortReason, PortStatus,
 };
 
 /// Tables of a switch, as in Open vSwitch; the last is kept for itself.
@@ -289,6 +289,11 @@ impl Switch {
     /// The flows that a request is about, with their counters, sorted by table, falling priority, and match.
     pub fn flows(&self, request: &FlowStatsRequest) -> Vec<FlowStats> {
         self.tables.stats(&super::flows::Criteria::of_request(request), self.now)
+    }
+
+    /// The ports that were declared.
+    pub fn ports(&self) -> impl Iterator<Item = &PortDescription> {
+        self.ports.values().map(|port| &port.description)
     }
 
     /// Plugs a port's cable in or out, and tells the controller.

@@ -88,6 +88,12 @@ impl Pipeline<'_> {
             CtZone::Number(number) => number,
             CtZone::Field(part) => self.packet.key.bits(part) as u16,
         };
+        if self.dropped.is_some() {
+            // The datapath does not come here.
+            self.packet.key.clear_tracked();
+            self.tracked = false;
+            return Ok(());
+        }
         // The actions within write the connection's fields, not the packet's.
         let before = self.packet.key.clone();
         let (mut mark, mut label) = (0, 0);

@@ -16,11 +16,13 @@
 
 mod action;
 mod action_codec;
+pub mod borrowed;
 mod control;
 mod ct;
 mod cursor;
 mod error;
 mod error_names;
+pub mod experimenter;
 mod field;
 mod fields;
 mod flow_mod;
@@ -37,6 +39,7 @@ mod oxm;
 mod port;
 mod stats;
 mod value;
+pub mod versions;
 
 pub use action::{Action, Instructions};
 pub use control::{AsyncConfig, PortMod, QueueConfig, Role, RoleRequest, TableMod};

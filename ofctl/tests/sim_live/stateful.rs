@@ -91,6 +91,7 @@ fn draw(random: &mut Random) -> Set {
             let again = ct(random, v4, &["2", "2", ""]);
             let out = output(random);
             let actions = match random.below(4) {
+                _ if state.starts_with("+inv") => out,
                 0 => out,
                 1 => format!("{again},{out}"),
                 2 => again,
@@ -105,10 +106,10 @@ fn draw(random: &mut Random) -> Set {
         flows.push(format!("table=2,priority=11,ct_label=0x77,ct_state=+trk,{name} actions=output:1"));
         let original = if v4 { "ct_nw_src=10.0.0.1" } else { "ct_ipv6_src=fd00::1" };
         flows.push(format!(
-            "table=2,priority=10,ct_state=+trk,{name},{original} actions=dec_ttl,{}",
+            "table=2,priority=10,ct_state=+trk-inv,{name},{original} actions=dec_ttl,{}",
             output(random)
         ));
-        flows.push(format!("table=2,priority=9,ct_state=+trk,{name},ct_nw_proto=17,ct_tp_dst=80 actions=resubmit(,1,ct),output:2"));
+        flows.push(format!("table=2,priority=9,ct_state=+trk-inv,{name},ct_nw_proto=17,ct_tp_dst=80 actions=resubmit(,1,ct),output:2"));
     }
     flows.push(format!("table=1,priority=1 actions={}", output(random)));
     flows.push(format!("table=2,priority=1 actions={}", output(random)));

@@ -7,11 +7,12 @@
 //! | [`SelfLearningSwitch`] | flows that the switch learns | nothing |
 //! | [`IsolatedSwitch`] | the same, kept apart by port groups | nothing |
 //! | [`SimpleRouter`] | flows, one for each neighbour | packets to neighbours that are not known yet |
-//! | [`RoutingSwitch`] | flows along shortest paths | the first packets of each conversation, and broadcasts |
+//! | [`Topology`] | nobody: it finds the links between switches | its own LLDP frames |
+//! | [`PathManager`] | nobody: it keeps shortest paths over them | the same |
+//! | [`RoutingSwitch`] | flows along shortest paths | the same, the first packets of each conversation, and broadcasts |
 //! | [`SliceableSwitch`] | the same, within a slice | the same |
-//!
-//! Others are made to be part of such: [`Topology`] finds links, [`PathManager`] keeps paths over them, [`Firewall`]
-//! stands before an application that forwards, and [`TrafficMonitor`] beside one.
+//! | [`Firewall`] | the application behind it | what that wants |
+//! | [`TrafficMonitor`] | the application beside it | what that wants |
 
 mod firewall;
 mod hub;

@@ -31,9 +31,7 @@ pub use wiring::{End, HostId};
 use super::{Application, Connected, DatapathId, Effects, Event, Timer};
 use crate::flow::FlowStats;
 use crate::sim::{Packet, Switch, Verdict};
-use crate::wire::{
-    ErrorMessage, FlowStatsRequest, Message, MultipartBody, MultipartRequest, OfPort, PortDescription,
-};
+use crate::wire::{ErrorMessage, FlowStatsRequest, Message, OfPort, PortDescription};
 
 /// Time that a frame takes over a link, and to or from a host.
 pub const LINK_DELAY: Duration = Duration::from_micros(10);
@@ -70,6 +68,7 @@ pub struct Testbed<A: Application> {
     hosts: Vec<Stack>,
     timers: HashMap<Timer, u64>,
     notices: Vec<A::Notice>,
+    lost: Vec<(End, Vec<u8>)>,
     errors: Vec<(DatapathId, ErrorMessage)>,
 }
 
@@ -96,6 +95,7 @@ impl<A: Application> Testbed<A> {
             hosts: Vec::new(),
             timers: HashMap::new(),
             notices: Vec::new(),
+            lost: Vec::new(),
             errors: Vec::new(),
         };
         bed.tell(&Event::Start);
@@ -107,8 +107,16 @@ impl<A: Application> Testbed<A> {
     /// # Panics
     /// If there is one of that number.
     pub fn switch(&mut self, number: u64, ports: u32) -> DatapathId {
+        self.switch_with_ports(number, (1..=ports).map(OfPort))
+    }
+
+    /// Adds a switch with these ports, and [connects](Testbed::connect) it.
+    ///
+    /// # Panics
+    /// If there is one of that number.
+    pub fn switch_with_ports(&mut self, number: u64, ports: impl IntoIterator<Item = OfPort>) -> DatapathId {
         let id = DatapathId(number);
-        let node = Switch::new().with_datapath_id(number).with_ports((1..=ports).map(OfPort));
+        let node = Switch::new().with_datapath_id(number).with_ports(ports);
         let attached = Attached { node, connection: 0, connected: false, packet_ins: 0 };
         assert!(self.switches.insert(id, attached).is_none(), "switch {id} is there already");
         self.connect(id);
@@ -144,6 +152,21 @@ impl<A: Application> Testbed<A> {
             "switch {switch} has no port {port}"
         );
         end
+    }
+
+    /// True if a port has a link or a host.
+    ///
+    /// # Panics
+    /// If the port is not there.
+    pub fn is_wired(&self, switch: DatapathId, port: u32) -> bool {
+        self.wiring.at(self.end((switch, port))).is_some()
+    }
+
+    /// Begins another application in place of the one that ran, whose timers are forgotten.
+    pub fn begin(&mut self, application: A) {
+        self.application = application;
+        self.timers.clear();
+        self.tell(&Event::Start);
     }
 
     /// Takes down the link or the host's cable at a port; switches on both sides notice.
@@ -201,6 +224,42 @@ impl<A: Application> Testbed<A> {
     pub fn send(&mut self, host: HostId, frame: Vec<u8>) {
         let end = self.wiring.place(host);
         self.after(LINK_DELAY, Happening::Frame(end, frame));
+    }
+
+    /// A frame comes in by a port, whatever is on it; gives the way that it takes through this switch.
+    ///
+    /// # Panics
+    /// If there is no such port.
+    pub fn inject(&mut self, switch: DatapathId, port: u32, frame: &[u8]) -> Verdict {
+        let end = self.end((switch, port));
+        self.arrive(end, frame).expect("the port was looked up")
+    }
+
+    fn arrive(&mut self, end: End, frame: &[u8]) -> Option<Verdict> {
+        let attached = self.switches.get_mut(&end.switch)?;
+        let heard = attached.node.receive_packet(Packet::new(end.port, frame), self.now);
+        self.take_verdict(end.switch, &heard.verdict);
+        self.inform_all(end.switch, heard.messages);
+        Some(heard.verdict)
+    }
+
+    /// Says something to a switch past the application, as an operator does; gives the answers.
+    ///
+    /// # Panics
+    /// If there is no such switch.
+    pub fn manage(&mut self, switch: DatapathId, message: Message) -> Vec<Message> {
+        assert!(self.switches.contains_key(&switch), "there is no switch {switch}");
+        self.hear(switch, message)
+    }
+
+    /// A switch hears a message; gives what it says.
+    fn hear(&mut self, switch: DatapathId, message: Message) -> Vec<Message> {
+        let Some(attached) = self.switches.get_mut(&switch) else { return Vec::new() };
+        let mut messages = attached.node.advance(self.now);
+        messages.extend(attached.node.handle(message));
+        let sent = attached.node.take_sent();
+        sent.iter().for_each(|verdict| self.take_verdict(switch, verdict));
+        messages
     }
 
     /// A host pings another and waits a second: how long it took, or `None` if no answer came.
@@ -273,15 +332,8 @@ impl<A: Application> Testbed<A> {
 
     /// A switch's ports.
     pub fn ports(&self, switch: DatapathId) -> Vec<PortDescription> {
-        // It answers as it is asked, which is no change.
-        let mut node = self.switches.get(&switch).map(|attached| attached.node.clone()).unwrap_or_default();
-        match node.handle(Message::MultipartRequest(MultipartRequest::PortDescription)).pop() {
-            Some(Message::MultipartReply(reply)) => match reply.body {
-                MultipartBody::PortDescription(ports) => ports,
-                _ => Vec::new(),
-            },
-            _ => Vec::new(),
-        }
+        let attached = self.switches.get(&switch);
+        attached.map(|attached| attached.node.ports().cloned().collect()).unwrap_or_default()
     }
 
     /// How many packets a switch has sent to the application.
@@ -292,6 +344,11 @@ impl<A: Application> Testbed<A> {
     /// Every frame that reached a host since [`Testbed::forget_received`], its own or not.
     pub fn received(&self, host: HostId) -> &[Vec<u8>] {
         self.hosts[host.0].received()
+    }
+
+    /// Frames that left by ports with neither a link nor a host, since this was last asked.
+    pub fn take_lost(&mut self) -> Vec<(End, Vec<u8>)> {
+        std::mem::take(&mut self.lost)
     }
 
     /// Forgets what all hosts received.
@@ -320,24 +377,15 @@ impl<A: Application> Testbed<A> {
         self.now = self.now.max(entry.key().0);
         match entry.remove() {
             Happening::Frame(end, frame) => {
-                if let Some(attached) = self.switches.get_mut(&end.switch) {
-                    let heard = attached.node.receive_packet(Packet::new(end.port, frame), self.now);
-                    self.take_verdict(end.switch, heard.verdict);
-                    self.inform_all(end.switch, heard.messages);
-                }
+                self.arrive(end, &frame);
             }
             Happening::Arrival(host, frame) => {
                 let frames = self.hosts[host.0].receive(frame);
                 self.transmit(host, frames);
             }
             Happening::ToSwitch(id, connection, message) => {
-                if let Some(attached) =
-                    self.switches.get_mut(&id).filter(|attached| attached.connection == connection)
-                {
-                    let mut messages = attached.node.advance(self.now);
-                    messages.extend(attached.node.handle(message));
-                    let sent = attached.node.take_sent();
-                    sent.into_iter().for_each(|verdict| self.take_verdict(id, verdict));
+                if self.switches.get(&id).is_some_and(|attached| attached.connection == connection) {
+                    let messages = self.hear(id, message);
                     self.inform_all(id, messages);
                 }
             }
@@ -371,16 +419,16 @@ impl<A: Application> Testbed<A> {
         frames.into_iter().for_each(|frame| self.send(host, frame));
     }
 
-    fn take_verdict(&mut self, switch: DatapathId, verdict: Verdict) {
+    fn take_verdict(&mut self, switch: DatapathId, verdict: &Verdict) {
         if let Some(error) = &verdict.error {
             panic!("switch {switch} cannot follow a packet: {error}\n{verdict}");
         }
-        for output in verdict.outputs {
-            let frame = output.frame;
-            match self.wiring.at(End { switch, port: output.port }) {
+        for output in &verdict.outputs {
+            let (end, frame) = (End { switch, port: output.port }, output.frame.clone());
+            match self.wiring.at(end) {
                 Some(wiring::Peer::Port(end)) => self.after(LINK_DELAY, Happening::Frame(end, frame)),
                 Some(wiring::Peer::Host(host)) => self.after(LINK_DELAY, Happening::Arrival(host, frame)),
-                None => {}
+                None => self.lost.push((end, frame)),
             }
         }
     }
