@@ -259,6 +259,92 @@ fn a_host_is_forgotten_with_its_port() {
     assert!((1..=3).all(|n| bed.flows(DatapathId(n)).iter().all(|flow| flow.entry.priority != 100)));
 }
 
+/// SplitMix64.
+fn random(state: &mut u64, below: u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z ^ z >> 31) % below
+}
+
+/// The numbers of links from a switch to all others, over links that are up.
+fn distances(n: usize, links: &[(usize, usize, bool)], from: usize) -> Vec<Option<usize>> {
+    let mut distance = vec![None; n];
+    distance[from] = Some(0);
+    for _ in 0..n {
+        for (a, b, _) in links.iter().filter(|(_, _, up)| *up) {
+            for (a, b) in [(*a, *b), (*b, *a)] {
+                if let Some(d) = distance[a].map(|d: usize| d + 1) {
+                    distance[b] = Some(distance[b].map_or(d, |known: usize| known.min(d)));
+                }
+            }
+        }
+    }
+    distance
+}
+
+#[test]
+fn whatever_is_cut_and_mended_hosts_reach_each_other_exactly_if_there_is_a_way() {
+    for seed in 1..=5 {
+        let mut state = seed;
+        let n = 6;
+        let mut bed = Testbed::new(RoutingSwitch::default());
+        let switches: Vec<DatapathId> = (1..=n).map(|i| bed.switch(i, 20)).collect();
+        let hosts: Vec<HostId> =
+            (0..n as usize).map(|i| bed.host(switches[i], 1, Host::new([10, 0, 0, i as u8 + 1]))).collect();
+        // Up to nine links, also several between two switches: number i is on port i + 2 of both.
+        let mut links: Vec<(usize, usize, bool)> = Vec::new();
+        for _ in 0..9 {
+            let (a, b) = (random(&mut state, n) as usize, random(&mut state, n) as usize);
+            if a != b {
+                let port = links.len() as u32 + 2;
+                bed.link((switches[a], port), (switches[b], port));
+                links.push((a, b, true));
+            }
+        }
+        bed.run_for(Duration::from_secs(2));
+        for round in 0..25 {
+            let which = random(&mut state, links.len() as u64) as usize;
+            let (a, _, up) = &mut links[which];
+            let (switch, port) = (switches[*a], which as u32 + 2);
+            if *up {
+                bed.cut(switch, port)
+            } else {
+                bed.mend(switch, port)
+            }
+            *up = !*up;
+            bed.run_for(Duration::from_millis(600));
+            for _ in 0..4 {
+                let (from, to) = (random(&mut state, n) as usize, random(&mut state, n) as usize);
+                let distance = distances(n as usize, &links, from)[to];
+                if from == to {
+                    continue;
+                }
+                let case = format!("seed {seed}, round {round}: {} to {} over {links:?}", from + 1, to + 1);
+                assert_eq!(bed.ping(hosts[from], hosts[to]).is_some(), distance.is_some(), "{case}");
+                if let Some(distance) = distance {
+                    let path =
+                        bed.application().path(mac(from as u8 + 1), mac(to as u8 + 1)).expect("they talked");
+                    let found = bed.application().paths().links(path).map(<[Link]>::len);
+                    assert_eq!(found, Some(distance), "{case}");
+                }
+            }
+            // Every flow of a path is on the path, and there is one on each of its switches.
+            let paths = bed.application().paths();
+            let mut expected = 0;
+            for from in 1..=n as u8 {
+                for path in (1..=n as u8).filter_map(|to| bed.application().path(mac(from), mac(to))) {
+                    expected += paths.links(path).map_or(0, |links| links.len() + 1);
+                }
+            }
+            let there = switches.iter().flat_map(|switch| bed.flows(*switch));
+            assert_eq!(there.filter(|flow| flow.entry.priority == 100).count(), expected);
+        }
+        assert!(bed.errors().is_empty());
+    }
+}
+
 /// Hosts 1 and 2 are red, 3 and 4 blue, 5 in none.
 fn sliced() -> (Testbed<SliceableSwitch>, Vec<HostId>) {
     let (mut bed, hosts) = ring(SliceableSwitch::default(), 5);

@@ -9,7 +9,9 @@ use std::time::Duration;
 use ofctl::MacAddr;
 use ofctl::acl::{Acl, Headers, Rule, RuleId, Verdict};
 use ofctl::flow::{FlowEntry, FlowKey};
-use ofctl::kit::apps::{Firewall, LearningSwitch, PathManager, RoutingSwitch, Topology, TrafficMonitor};
+use ofctl::kit::apps::{
+    Firewall, LearningSwitch, PathManager, RoutingSwitch, SelfLearningSwitch, Topology, TrafficMonitor,
+};
 use ofctl::kit::testbed::{Host, HostId, Testbed};
 use ofctl::kit::{Application, Connected, DatapathId, Effects, Event};
 use ofctl::packet::Frame;
@@ -209,6 +211,38 @@ fn a_firewall_before_a_routing_switch() {
     assert!(bed.ping(hosts[0], hosts[1]).is_some());
     let tables: Vec<u8> = bed.flows(a).iter().map(|flow| flow.entry.table.0).collect();
     assert!(tables.contains(&0) && tables.contains(&1) && tables.iter().all(|table| *table < 2));
+    assert!(bed.errors().is_empty());
+}
+
+#[test]
+fn a_firewall_before_a_switch_that_learns_in_its_tables() {
+    let (mut bed, switch, hosts) = star(Firewall::new(SelfLearningSwitch::default(), Verdict::Deny), 3);
+    assert!(bed.ping(hosts[0], hosts[1]).is_none());
+    add(&mut bed, "1 allow icmp from 10.0.0.1,10.0.0.2 to 10.0.0.1,10.0.0.2");
+    assert!(bed.ping(hosts[0], hosts[1]).is_some());
+    assert!(bed.ping(hosts[0], hosts[2]).is_none());
+    bed.forget_received();
+    assert!(bed.ping(hosts[1], hosts[0]).is_some());
+    assert!(bed.received(hosts[2]).is_empty(), "what is learned is sent to one port");
+    // Its tables are all behind the firewall's, those that it learns into and resubmits to as well.
+    let flows: Vec<FlowEntry> = bed.flows(switch).into_iter().map(|flow| flow.entry).collect();
+    let (firewall, learned): (Vec<_>, Vec<_>) = flows.iter().partition(|flow| flow.table == TableId(0));
+    // Four that pass, the default, and two sources times two destinations.
+    assert_eq!((firewall.len(), learned.is_empty()), (4 + 1 + 4, false));
+    assert_eq!(bed.packet_ins(switch), 0);
+    assert!(bed.errors().is_empty(), "{:?}", bed.errors());
+}
+
+#[test]
+fn a_monitor_behind_a_firewall_sees_its_own_flows() {
+    let monitor = TrafficMonitor::new(LearningSwitch::default(), Duration::from_secs(1));
+    let (mut bed, _, hosts) = star(Firewall::new(monitor, Verdict::Allow), 2);
+    for _ in 0..4 {
+        assert!(bed.ping(hosts[0], hosts[1]).is_some());
+    }
+    bed.run_for(Duration::from_secs(2));
+    let traffic = bed.application().inner().traffic(mac(1));
+    assert_eq!((traffic.sent.packets, traffic.received.packets), (3, 4));
     assert!(bed.errors().is_empty());
 }
 
