@@ -2,8 +2,9 @@
 //!
 //! A switch that is none sends packet-ins over a unix socket, as cbench does: 1,000 hosts talk to each other, and
 //! each packet is to be answered by a flow or a packet-out. In throughput mode it sends as fast as the socket takes
-//! and counts the answers; in latency mode it waits for each answer. The controller has one thread. Beside it are
-//! measured, in the same way and in the same run:
+//! and counts the answers; in latency mode it waits for each answer. The controller has one thread, and how many
+//! answers it gives for each second that this thread had of a processor is shown too, which says more where others
+//! compete for the processors. Beside it are measured, in the same way and in the same run:
 //!
 //! - the floor: a loop that answers each packet-in with the same bytes, which neither reads it nor learns;
 //! - ovs-testcontroller of Open vSwitch, if it is installed.
@@ -181,8 +182,17 @@ fn conversation(buffered: bool) -> Vec<u8> {
     pairs.flat_map(|(from, to)| packet_in(from, to, if buffered { from } else { NO_BUFFER })).collect()
 }
 
-/// Answers a second.
-fn throughput(socket: &Path, buffered: bool, seconds: f64) -> f64 {
+/// Time that a thread or process has had of a processor, by its `stat` of proc(5).
+fn processor_time(stat: &Path) -> f64 {
+    let text = std::fs::read_to_string(stat).unwrap();
+    // The name may have blanks; what follows it begins with the third field.
+    let fields: Vec<&str> = text.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let ticks = |field: usize| fields[field - 3].parse::<f64>().unwrap();
+    (ticks(14) + ticks(15)) / 100.0
+}
+
+/// Answers a second, and a second of the answering thread's.
+fn throughput(socket: &Path, stat: &Path, buffered: bool, seconds: f64) -> (f64, f64) {
     let mut incoming = switch(socket, buffered);
     incoming.stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     let done = Arc::new(AtomicBool::new(false));
@@ -212,12 +222,14 @@ fn throughput(socket: &Path, buffered: bool, seconds: f64) -> f64 {
     };
     thread::sleep(Duration::from_millis(500));
     let (begun, before) = (Instant::now(), counted.load(Ordering::Relaxed));
+    let used_before = processor_time(stat);
     thread::sleep(Duration::from_secs_f64(seconds));
-    let rate = (counted.load(Ordering::Relaxed) - before) as f64 / begun.elapsed().as_secs_f64();
+    let count = (counted.load(Ordering::Relaxed) - before) as f64;
+    let rates = (count / begun.elapsed().as_secs_f64(), count / (processor_time(stat) - used_before));
     done.store(true, Ordering::Relaxed);
     reader.join().unwrap();
     writer.join().unwrap();
-    rate
+    rates
 }
 
 /// Median and 99th percentile of the time to an answer, when one packet is under way at a time.
@@ -295,30 +307,44 @@ fn rival(socket: &Path) -> Option<Rival> {
     command.spawn().ok().map(Rival)
 }
 
+/// Starts a thread, and gives its `stat`.
+fn start(work: impl FnOnce() + Send + 'static) -> PathBuf {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        sender.send(Path::new("/proc").join(std::fs::read_link("/proc/thread-self").unwrap())).unwrap();
+        work();
+    });
+    receiver.recv().unwrap().join("stat")
+}
+
 fn main() {
     let seconds = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(3.0);
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let listener = UnixListener::bind(path("floor")).unwrap();
-    thread::spawn(move || floor(&listener));
     let socket = path("ours");
-    thread::spawn(move || ours(socket));
+    let mut contestants = vec![
+        ("floor", "canned answers", start(move || floor(&listener))),
+        ("ours", "ofctl LearningSwitch", start(move || ours(socket))),
+    ];
     let rival = rival(&path("rival"));
-    println!("{:<22} {:>16} {:>18} {:>10} {:>10}", "", "responses/s", "without buffers/s", "p50", "p99");
-    let mut contestants = vec![("floor", "canned answers"), ("ours", "ofctl LearningSwitch")];
-    match rival {
-        Some(_) => contestants.push(("rival", "ovs-testcontroller")),
+    match &rival {
+        Some(Rival(process)) => {
+            let stat = PathBuf::from(format!("/proc/{}/stat", process.id()));
+            contestants.push(("rival", "ovs-testcontroller", stat));
+        }
         None => println!("ovs-testcontroller is not installed (package openvswitch-testcontroller)"),
     }
-    for (file, name) in contestants {
-        let buffered = throughput(&path(file), true, seconds);
+    println!("                            with buffers        without buffers      one at a time");
+    println!("responses per second       wall   processor      wall   processor      p50      p99");
+    for (file, name, stat) in contestants {
+        let socket = path(file);
+        let (wall, processor) = throughput(&socket, &stat, true, seconds);
         // The floor knows one answer only.
-        let unbuffered = if file == "floor" {
-            "-".to_owned()
-        } else {
-            format!("{:.0}", throughput(&path(file), false, seconds))
-        };
-        let (p50, p99) = latency(&path(file));
-        println!("{name:<22} {buffered:>16.0} {unbuffered:>18} {p50:>10.1?} {p99:>10.1?}");
+        let unbuffered = (file != "floor").then(|| throughput(&socket, &stat, false, seconds));
+        let unbuffered = unbuffered
+            .map_or_else(|| format!("{:>21}", ""), |(wall, cpu)| format!("{wall:>10.0} {cpu:>10.0}"));
+        let (p50, p99) = latency(&socket);
+        println!("{name:<20} {wall:>10.0}  {processor:>10.0} {unbuffered}  {p50:>8.1?} {p99:>8.1?}");
     }
 }
