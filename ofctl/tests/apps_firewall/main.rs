@@ -216,7 +216,7 @@ fn a_firewall_before_a_routing_switch() {
 
 #[test]
 fn a_firewall_before_a_switch_that_learns_in_its_tables() {
-    let (mut bed, switch, hosts) = star(Firewall::new(SelfLearningSwitch::default(), Verdict::Deny), 3);
+    let (mut bed, switch, hosts) = star(Firewall::new(SelfLearningSwitch, Verdict::Deny), 3);
     assert!(bed.ping(hosts[0], hosts[1]).is_none());
     add(&mut bed, "1 allow icmp from 10.0.0.1,10.0.0.2 to 10.0.0.1,10.0.0.2");
     assert!(bed.ping(hosts[0], hosts[1]).is_some());
