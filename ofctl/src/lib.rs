@@ -12,6 +12,7 @@
 //! - [`packet`]: frames, layer by layer. Pure.
 //! - [`sim`]: flow tables evaluated over packets, in memory. Pure.
 //! - [`kit`]: controller applications, and a testbed for them. Pure.
+//! - [`scenario`]: tests of tables and applications in a text that operators write. Pure, but for real switches.
 //! - `client`: the only place with sockets (feature `client`).
 
 pub mod acl;

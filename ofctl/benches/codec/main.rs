@@ -9,6 +9,7 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use ofctl::flow::{FlowEntry, FlowStats};
 use ofctl::table::difference;
+use ofctl::wire::borrowed::{FlowModRef, Instruction};
 use ofctl::wire::{
     Action, BundleFlags, BundleId, Cookie, Ct, CtFlags, CtZone, Field, FlowMod, Match, Message, OfPort,
     TableId, Xid, encode_bundle_add,
@@ -68,6 +69,25 @@ fn codec(criterion: &mut Criterion) {
     });
     criterion.bench_function("decode: owned", |bencher| {
         bencher.iter(|| Message::decode(black_box(&bytes)).expect("what was encoded"));
+    });
+
+    criterion.bench_function("decode: borrowed", |bencher| {
+        bencher.iter(|| FlowModRef::decode(black_box(&bytes)).expect("what was encoded"));
+    });
+    criterion.bench_function("decode: borrowed, and every field and action looked at", |bencher| {
+        bencher.iter(|| {
+            let (_, flow) = FlowModRef::decode(black_box(&bytes)).expect("what was encoded");
+            for entry in flow.matching() {
+                black_box((entry.field, entry.number(), entry.mask_number()));
+            }
+            for instruction in flow.instructions() {
+                if let Instruction::Apply(actions) = instruction {
+                    actions.for_each(|action| {
+                        black_box(action.view());
+                    });
+                }
+            }
+        });
     });
 
     let many: Vec<FlowMod> = (0..10_000).map(|number| FlowMod::add(flow(number))).collect();

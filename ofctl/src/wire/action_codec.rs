@@ -11,20 +11,20 @@ use super::nicira::{BundleOutput, ControllerAction, Encap, MaskedField, Multipat
 use super::oxm;
 
 /// `OFPAT_*`.
-mod action_type {
-    pub(super) const OUTPUT: u16 = 0;
-    pub(super) const SET_MPLS_TTL: u16 = 15;
-    pub(super) const DEC_MPLS_TTL: u16 = 16;
-    pub(super) const PUSH_VLAN: u16 = 17;
-    pub(super) const POP_VLAN: u16 = 18;
-    pub(super) const PUSH_MPLS: u16 = 19;
-    pub(super) const POP_MPLS: u16 = 20;
-    pub(super) const SET_QUEUE: u16 = 21;
-    pub(super) const GROUP: u16 = 22;
-    pub(super) const SET_NW_TTL: u16 = 23;
-    pub(super) const DEC_NW_TTL: u16 = 24;
-    pub(super) const SET_FIELD: u16 = 25;
-    pub(super) const EXPERIMENTER: u16 = 0xffff;
+pub(super) mod action_type {
+    pub(in crate::wire) const OUTPUT: u16 = 0;
+    pub(in crate::wire) const SET_MPLS_TTL: u16 = 15;
+    pub(in crate::wire) const DEC_MPLS_TTL: u16 = 16;
+    pub(in crate::wire) const PUSH_VLAN: u16 = 17;
+    pub(in crate::wire) const POP_VLAN: u16 = 18;
+    pub(in crate::wire) const PUSH_MPLS: u16 = 19;
+    pub(in crate::wire) const POP_MPLS: u16 = 20;
+    pub(in crate::wire) const SET_QUEUE: u16 = 21;
+    pub(in crate::wire) const GROUP: u16 = 22;
+    pub(in crate::wire) const SET_NW_TTL: u16 = 23;
+    pub(in crate::wire) const DEC_NW_TTL: u16 = 24;
+    pub(in crate::wire) const SET_FIELD: u16 = 25;
+    pub(in crate::wire) const EXPERIMENTER: u16 = 0xffff;
 }
 
 /// `NXAST_*`.
@@ -68,13 +68,13 @@ pub(super) mod subtype {
 }
 
 /// `OFPIT_*`.
-mod instruction_type {
-    pub(super) const GOTO_TABLE: u16 = 1;
-    pub(super) const WRITE_METADATA: u16 = 2;
-    pub(super) const WRITE_ACTIONS: u16 = 3;
-    pub(super) const APPLY_ACTIONS: u16 = 4;
-    pub(super) const CLEAR_ACTIONS: u16 = 5;
-    pub(super) const METER: u16 = 6;
+pub(super) mod instruction_type {
+    pub(in crate::wire) const GOTO_TABLE: u16 = 1;
+    pub(in crate::wire) const WRITE_METADATA: u16 = 2;
+    pub(in crate::wire) const WRITE_ACTIONS: u16 = 3;
+    pub(in crate::wire) const APPLY_ACTIONS: u16 = 4;
+    pub(in crate::wire) const CLEAR_ACTIONS: u16 = 5;
+    pub(in crate::wire) const METER: u16 = 6;
 }
 
 /// `OFPP_IN_PORT` as 16 bits: in a resubmit, the ingress port stays what it is.

@@ -3,7 +3,7 @@
 use super::error::DecodeError;
 
 /// Bytes from which one can only take, so that decoding cannot reach out of range.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reader<'a> {
     bytes: &'a [u8],
     /// What is being read, for errors.

@@ -257,6 +257,8 @@ pub(super) struct WireSpec {
     pub(super) nxm: u32,
     /// The mask of an exact match.
     pub(super) exact_mask: FieldValue,
+    /// Bits that may be set.
+    pub(super) bits: u16,
     /// A match may hold it as it came.
     pub(super) is_canonical: bool,
 }
@@ -281,14 +283,16 @@ impl WireSpec {
                 Some(_) => 0,
             },
             exact_mask: FieldValue::new(if bits >= 128 { u128::MAX } else { (1 << bits) - 1 }),
+            bits: spec.bits,
             is_canonical: super::matching::is_canonical(spec.field),
         }
     }
 }
 
 static WIRE: [WireSpec; FIELDS.len()] = {
-    let mut wire = [const { WireSpec { header: 0, nxm: 0, exact_mask: FieldValue::new(0), is_canonical: false } };
-        FIELDS.len()];
+    let mut wire = [const {
+        WireSpec { header: 0, nxm: 0, exact_mask: FieldValue::new(0), bits: 0, is_canonical: false }
+    }; FIELDS.len()];
     let mut row = 0;
     while row < FIELDS.len() {
         wire[row] = WireSpec::of(&FIELDS[row]);
@@ -298,6 +302,18 @@ static WIRE: [WireSpec; FIELDS.len()] = {
 };
 
 const NO_ROW: u8 = u8::MAX;
+
+/// The field whose header this is, if it is of one of the three classes that nearly every header is of.
+#[inline]
+pub(super) fn field_of_header(header: u32) -> Option<Field> {
+    let index = match header >> 16 {
+        0x8000 => &LOOKUP.oxm_of,
+        0x0001 => &LOOKUP.nxm_nx,
+        0x0000 => &LOOKUP.nxm_of,
+        _ => return None,
+    };
+    FIELDS.get(usize::from(index[(header >> 9 & 0x7f) as usize])).map(|spec| spec.field)
+}
 
 /// Rows by field number for the three classes that nearly every header is of.
 struct Lookup {

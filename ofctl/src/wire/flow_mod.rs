@@ -29,7 +29,7 @@ pub enum FlowModCommand {
 }
 
 impl FlowModCommand {
-    fn take(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    pub(super) fn take(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(match input.u8()? {
             0 => Self::Add,
             1 => Self::Modify,
@@ -154,6 +154,14 @@ impl FlowMod {
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.encode_fixed(out);
+        self.matching.encode(out);
+        self.instructions.encode(out)
+    }
+
+    /// Appends what stands before the match.
+    #[inline]
+    pub(super) fn encode_fixed(&self, out: &mut Vec<u8>) {
         let mut fixed = [0; 40];
         let mut left = &mut fixed[..];
         let mut put = |bytes: &[u8]| {
@@ -172,47 +180,49 @@ impl FlowMod {
         put(&self.out_group.0.to_be_bytes());
         put(&self.flags.0.to_be_bytes());
         out.put(&fixed);
-        self.matching.encode(out);
-        self.instructions.encode(out)
     }
 
     pub(crate) fn take(input: &mut Reader<'_>) -> Result<FlowMod, DecodeError> {
+        let mut flow = Self::take_fixed(input)?;
+        input.skip(2)?;
+        flow.matching = Match::take(input)?;
+        flow.instructions = Instructions::take(input)?;
+        check_goto(flow.table, flow.instructions.goto)?;
+        Ok(flow)
+    }
+
+    /// Takes what stands before the match, but for the padding there.
+    #[inline]
+    pub(super) fn take_fixed(input: &mut Reader<'_>) -> Result<FlowMod, DecodeError> {
         let cookie = Cookie(input.u64()?);
         let cookie_mask = input.u64()?;
         let table = TableId(input.u8()?);
         let command = FlowModCommand::take(input)?;
-        let idle_timeout = input.u16()?;
-        let hard_timeout = input.u16()?;
-        let priority = input.u16()?;
-        let buffer_id = input.u32()?;
-        let out_port = OfPort(input.u32()?);
-        let out_group = GroupId(input.u32()?);
-        let flags = FlowFlags(input.u16()?);
-        input.skip(2)?;
-        let matching = Match::take(input)?;
-        let instructions = Instructions::take(input)?;
-        if let Some(goto) = instructions.goto
-            && table != TableId::ALL
-            && goto <= table
-        {
-            // A packet only ever goes on.
-            return Err(DecodeError::Refused { what: "goto_table", error: "OFPBIC_BAD_TABLE_ID" });
-        }
         Ok(FlowMod {
             command,
             cookie,
             cookie_mask,
             table,
-            priority,
-            matching,
-            instructions,
-            idle_timeout,
-            hard_timeout,
-            flags,
-            buffer_id,
-            out_port,
-            out_group,
+            idle_timeout: input.u16()?,
+            hard_timeout: input.u16()?,
+            priority: input.u16()?,
+            buffer_id: input.u32()?,
+            out_port: OfPort(input.u32()?),
+            out_group: GroupId(input.u32()?),
+            flags: FlowFlags(input.u16()?),
+            matching: Match::new(),
+            instructions: Instructions::default(),
         })
+    }
+}
+
+/// A packet only ever goes on.
+pub(super) fn check_goto(table: TableId, goto: Option<TableId>) -> Result<(), DecodeError> {
+    match goto {
+        Some(goto) if table != TableId::ALL && goto <= table => {
+            Err(DecodeError::Refused { what: "goto_table", error: "OFPBIC_BAD_TABLE_ID" })
+        }
+        _ => Ok(()),
     }
 }
 

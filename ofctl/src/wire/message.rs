@@ -18,43 +18,43 @@ pub const VERSION: u8 = 0x04;
 pub const HEADER_LENGTH: usize = 8;
 
 /// `OFPT_*`.
-mod kind {
-    pub(super) const HELLO: u8 = 0;
-    pub(super) const ERROR: u8 = 1;
-    pub(super) const ECHO_REQUEST: u8 = 2;
-    pub(super) const ECHO_REPLY: u8 = 3;
-    pub(super) const EXPERIMENTER: u8 = 4;
-    pub(super) const FEATURES_REQUEST: u8 = 5;
-    pub(super) const FEATURES_REPLY: u8 = 6;
-    pub(super) const GET_CONFIG_REQUEST: u8 = 7;
-    pub(super) const GET_CONFIG_REPLY: u8 = 8;
-    pub(super) const SET_CONFIG: u8 = 9;
-    pub(super) const PACKET_IN: u8 = 10;
-    pub(super) const FLOW_REMOVED: u8 = 11;
-    pub(super) const PORT_STATUS: u8 = 12;
-    pub(super) const PACKET_OUT: u8 = 13;
-    pub(super) const FLOW_MOD: u8 = 14;
-    pub(super) const GROUP_MOD: u8 = 15;
-    pub(super) const PORT_MOD: u8 = 16;
-    pub(super) const TABLE_MOD: u8 = 17;
-    pub(super) const MULTIPART_REQUEST: u8 = 18;
-    pub(super) const MULTIPART_REPLY: u8 = 19;
-    pub(super) const BARRIER_REQUEST: u8 = 20;
-    pub(super) const BARRIER_REPLY: u8 = 21;
-    pub(super) const QUEUE_GET_CONFIG_REQUEST: u8 = 22;
-    pub(super) const QUEUE_GET_CONFIG_REPLY: u8 = 23;
-    pub(super) const ROLE_REQUEST: u8 = 24;
-    pub(super) const ROLE_REPLY: u8 = 25;
-    pub(super) const GET_ASYNC_REQUEST: u8 = 26;
-    pub(super) const GET_ASYNC_REPLY: u8 = 27;
-    pub(super) const SET_ASYNC: u8 = 28;
-    pub(super) const METER_MOD: u8 = 29;
+pub(super) mod kind {
+    pub(in crate::wire) const HELLO: u8 = 0;
+    pub(in crate::wire) const ERROR: u8 = 1;
+    pub(in crate::wire) const ECHO_REQUEST: u8 = 2;
+    pub(in crate::wire) const ECHO_REPLY: u8 = 3;
+    pub(in crate::wire) const EXPERIMENTER: u8 = 4;
+    pub(in crate::wire) const FEATURES_REQUEST: u8 = 5;
+    pub(in crate::wire) const FEATURES_REPLY: u8 = 6;
+    pub(in crate::wire) const GET_CONFIG_REQUEST: u8 = 7;
+    pub(in crate::wire) const GET_CONFIG_REPLY: u8 = 8;
+    pub(in crate::wire) const SET_CONFIG: u8 = 9;
+    pub(in crate::wire) const PACKET_IN: u8 = 10;
+    pub(in crate::wire) const FLOW_REMOVED: u8 = 11;
+    pub(in crate::wire) const PORT_STATUS: u8 = 12;
+    pub(in crate::wire) const PACKET_OUT: u8 = 13;
+    pub(in crate::wire) const FLOW_MOD: u8 = 14;
+    pub(in crate::wire) const GROUP_MOD: u8 = 15;
+    pub(in crate::wire) const PORT_MOD: u8 = 16;
+    pub(in crate::wire) const TABLE_MOD: u8 = 17;
+    pub(in crate::wire) const MULTIPART_REQUEST: u8 = 18;
+    pub(in crate::wire) const MULTIPART_REPLY: u8 = 19;
+    pub(in crate::wire) const BARRIER_REQUEST: u8 = 20;
+    pub(in crate::wire) const BARRIER_REPLY: u8 = 21;
+    pub(in crate::wire) const QUEUE_GET_CONFIG_REQUEST: u8 = 22;
+    pub(in crate::wire) const QUEUE_GET_CONFIG_REPLY: u8 = 23;
+    pub(in crate::wire) const ROLE_REQUEST: u8 = 24;
+    pub(in crate::wire) const ROLE_REPLY: u8 = 25;
+    pub(in crate::wire) const GET_ASYNC_REQUEST: u8 = 26;
+    pub(in crate::wire) const GET_ASYNC_REPLY: u8 = 27;
+    pub(in crate::wire) const SET_ASYNC: u8 = 28;
+    pub(in crate::wire) const METER_MOD: u8 = 29;
 }
 
 /// `ONF_ET_BUNDLE_CONTROL` and `ONF_ET_BUNDLE_ADD_MESSAGE` of ONF extension 230.
-mod onf {
-    pub(super) const BUNDLE_CONTROL: u32 = 2300;
-    pub(super) const BUNDLE_ADD_MESSAGE: u32 = 2301;
+pub(super) mod onf {
+    pub(in crate::wire) const BUNDLE_CONTROL: u32 = 2300;
+    pub(in crate::wire) const BUNDLE_ADD_MESSAGE: u32 = 2301;
 }
 
 /// `OFPT_HELLO`, OpenFlow 1.3.5 §7.5.1.
@@ -203,7 +203,7 @@ pub enum BundleControlType {
 }
 
 impl BundleControlType {
-    const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::OpenRequest,
         Self::OpenReply,
         Self::CloseRequest,
@@ -361,13 +361,13 @@ impl MessageHeader {
 }
 
 /// Appends a message whose body is appended by `body`, and takes it all back on an error.
-fn put_message(
+pub(super) fn put_message<E: From<EncodeError>>(
     version: u8,
     kind: u8,
     xid: Xid,
     out: &mut Vec<u8>,
-    body: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
-) -> Result<(), EncodeError> {
+    body: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
     let start = out.len();
     out.put_u8(version);
     out.put_u8(kind);
@@ -375,7 +375,7 @@ fn put_message(
     out.put_u32(xid.0);
     let result = body(out).and_then(|()| {
         let length = out.len() - start;
-        u16::try_from(length).map_err(|_| EncodeError::TooLong(length))
+        u16::try_from(length).map_err(|_| EncodeError::TooLong(length).into())
     });
     match result {
         Ok(length) => {

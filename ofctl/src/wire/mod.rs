@@ -17,12 +17,14 @@
 mod action;
 mod action_codec;
 mod async_config;
+pub mod borrowed;
 mod conntrack;
 mod control;
 mod ct;
 mod cursor;
 mod error;
 mod error_names;
+pub mod experimenter;
 mod field;
 mod fields;
 mod flow_mod;
@@ -42,6 +44,7 @@ mod port;
 mod stats;
 mod table_features;
 mod value;
+pub mod versions;
 
 pub use action::{Action, Instructions};
 pub use async_config::{AsyncMessage, AsyncProperty};

@@ -14,22 +14,22 @@ use super::table_features::TableFeatures;
 use crate::flow::{FlowEntry, FlowFlags, FlowStats};
 
 /// `OFPMP_*`.
-mod kind {
-    pub(super) const DESC: u16 = 0;
-    pub(super) const FLOW: u16 = 1;
-    pub(super) const AGGREGATE: u16 = 2;
-    pub(super) const TABLE: u16 = 3;
-    pub(super) const PORT_STATS: u16 = 4;
-    pub(super) const QUEUE: u16 = 5;
-    pub(super) const GROUP: u16 = 6;
-    pub(super) const GROUP_DESC: u16 = 7;
-    pub(super) const GROUP_FEATURES: u16 = 8;
-    pub(super) const METER: u16 = 9;
-    pub(super) const METER_CONFIG: u16 = 10;
-    pub(super) const METER_FEATURES: u16 = 11;
-    pub(super) const TABLE_FEATURES: u16 = 12;
-    pub(super) const PORT_DESC: u16 = 13;
-    pub(super) const EXPERIMENTER: u16 = 0xffff;
+pub(super) mod kind {
+    pub(in crate::wire) const DESC: u16 = 0;
+    pub(in crate::wire) const FLOW: u16 = 1;
+    pub(in crate::wire) const AGGREGATE: u16 = 2;
+    pub(in crate::wire) const TABLE: u16 = 3;
+    pub(in crate::wire) const PORT_STATS: u16 = 4;
+    pub(in crate::wire) const QUEUE: u16 = 5;
+    pub(in crate::wire) const GROUP: u16 = 6;
+    pub(in crate::wire) const GROUP_DESC: u16 = 7;
+    pub(in crate::wire) const GROUP_FEATURES: u16 = 8;
+    pub(in crate::wire) const METER: u16 = 9;
+    pub(in crate::wire) const METER_CONFIG: u16 = 10;
+    pub(in crate::wire) const METER_FEATURES: u16 = 11;
+    pub(in crate::wire) const TABLE_FEATURES: u16 = 12;
+    pub(in crate::wire) const PORT_DESC: u16 = 13;
+    pub(in crate::wire) const EXPERIMENTER: u16 = 0xffff;
 }
 
 /// Whose multipart message it is and its own type, of those that are known here.
@@ -538,7 +538,7 @@ fn put_flow_stats(stats: &FlowStats, out: &mut Vec<u8>) -> Result<(), EncodeErro
     entry.instructions.encode(&mut out)
 }
 
-fn take_flow_stats(input: &mut Reader<'_>) -> Result<FlowStats, DecodeError> {
+pub(super) fn take_flow_stats(input: &mut Reader<'_>) -> Result<FlowStats, DecodeError> {
     let length = usize::from(input.u16()?);
     let rest = length.checked_sub(2).ok_or(DecodeError::BadLength { what: "flow statistics", length })?;
     let mut input = input.sub("flow statistics", rest)?;

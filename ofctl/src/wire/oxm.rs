@@ -7,7 +7,7 @@ use super::matching::Match;
 use super::value::FieldValue;
 
 /// `OFPMT_OXM`.
-const MATCH_TYPE_OXM: u16 = 1;
+pub(super) const MATCH_TYPE_OXM: u16 = 1;
 
 /// Appends a field's header for a payload of `length` bytes, experimenter not counted.
 #[inline]
