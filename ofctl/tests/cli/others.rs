@@ -95,7 +95,10 @@ fn ports_queues_and_tables_are_shown() {
     ovs.same("queue-stats", &[]);
     ovs.same("queue-get-config", &["east"]);
     ovs.same("dump-table-features", &[]);
-    ovs.same("dump-ipfix-flow", &[]);
+    for command in ["dump-ipfix-bridge", "dump-ipfix-flow"] {
+        let (_, errors, status) = ovs.ours(&[command, "br0"], "");
+        assert!(status == 1 && errors.contains("NXST_NOT_CONFIGURED"), "{command}: {errors}");
+    }
     let west = &ovs.json("dump-ports", &["west"])[0];
     assert_eq!((&west["port"], west["rx_packets"].is_u64()), (&2.into(), true), "{west}");
     let first = &ovs.json("dump-table-features", &[])[0];
@@ -104,8 +107,9 @@ fn ports_queues_and_tables_are_shown() {
     assert!(has("OXM_OF_ETH_DST") && has("NXM_NX_REG0"), "{first}");
     for (change, state) in [("down", true), ("up", false)] {
         ovs.ofctl(&["mod-port", "br0", "west", change]);
-        let shown = ovs.ovs_ofctl(&["dump-ports-desc", "br0", "west"]);
-        assert_eq!(shown.contains("PORT_DOWN"), state, "{shown}");
+        let shown = ovs.ovs_ofctl(&["dump-ports-desc", "br0"]);
+        let west = shown.split("(west)").nth(1).and_then(|rest| rest.lines().nth(1)).unwrap_or_default();
+        assert_eq!(west.contains("PORT_DOWN"), state, "{shown}");
     }
     let dry = ovs.ofctl(&["mod-port", "br0", "west", "no-forward", "--dry-run"]);
     assert!(dry.contains("OFPT_PORT_MOD") && dry.contains("NO_FWD"), "{dry}");
