@@ -21,7 +21,7 @@ const VTEP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/hardware_
 
 /// An ovsdb-server of the test's own. It and its folder go when it is dropped.
 struct Server {
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
     process: Child,
 }
 
@@ -66,7 +66,7 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        Server { folder, process }
+        Server { _folder: folder, process }
     }
 }
 

@@ -177,7 +177,20 @@ pub(crate) async fn snoop(
         Target::Unix(path) if !name.contains(':') => Target::Unix(path.with_extension("snoop")),
         target => target,
     };
-    follow(&mut Peer::connect_to(connect, name, target).await?, how, output).await
+    let mut peer = Peer::connect_to(connect, name, target).await.map_err(|error| match error {
+        // ovs-vswitchd takes the connection, and drops it if there is nobody to listen to.
+        CliError::Stream { .. } | CliError::Closed { .. } => CliError::Closed {
+            target: name.to_owned(),
+            reason: "it hung up: a bridge that has no controller has nothing to be heard".to_owned(),
+        },
+        error => error,
+    })?;
+    peer.wait_for_ever();
+    loop {
+        // Echo requests are the controller's and the bridge's own, and not for us to answer.
+        let (xid, message) = peer.next_message().await?;
+        show(&message, xid, how, output)?;
+    }
 }
 
 async fn follow(peer: &mut Peer, how: Watching, output: &mut Output) -> Result<Outcome, CliError> {

@@ -83,7 +83,8 @@ impl Peer {
         CliError::Stream { target: self.name.clone(), source }
     }
 
-    async fn next_message(&mut self) -> Result<(Xid, Message), CliError> {
+    /// The next message, whatever it is.
+    pub(crate) async fn next_message(&mut self) -> Result<(Xid, Message), CliError> {
         let next = match self.patience {
             Some(patience) => match tokio::time::timeout(patience, self.stream.next()).await {
                 Ok(next) => next,

@@ -73,7 +73,7 @@ impl Ovs {
         text(&output.stdout)
     }
 
-    fn ovs_ofctl(&self, arguments: &[&str]) -> String {
+    pub(crate) fn ovs_ofctl(&self, arguments: &[&str]) -> String {
         self.theirs("ovs-ofctl", &[&["-O", "OpenFlow13"], arguments].concat())
     }
 

@@ -5,7 +5,9 @@
 mod bytes;
 mod fake;
 mod filters;
+mod followed;
 mod live;
+mod others;
 mod speed;
 mod vsctl;
 

@@ -337,7 +337,7 @@ fn members(message: &Message) -> Option<(&'static str, Value)> {
                 MultipartBody::PortDescription(ports) => {
                     ("port_desc_reply", json!({"ports": ports.iter().map(port).collect::<Vec<_>>()}))
                 }
-                _ => return None,
+                _ => return control::members(message),
             };
             if *more {
                 members["more"] = json!(true);
