@@ -1,13 +1,14 @@
 //! The filters `encode` and `decode`: an item a line in, a line out, also for what is refused.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 
+use ofctl::wire::versions::Version;
 use ofctl::wire::{Message, Xid};
 
 use super::error::CliError;
 use super::output::{Kind, Output};
-use super::{Outcome, flows, groups, json, packet, print};
+use super::{Outcome, flows, groups, json, packet, print, versions};
 
 /// Why a line was refused: where in it if that is known, what, and the error by which switches know it.
 struct Refusal {
@@ -74,21 +75,31 @@ fn parse_text(text: &str) -> Result<Message, super::error::SyntaxError> {
     }
 }
 
-pub(crate) fn encode(input: &Path, as_json: bool, output: &mut Output) -> Result<Outcome, CliError> {
+pub(crate) fn encode(
+    version: Version,
+    input: &Path,
+    as_json: bool,
+    output: &mut Output,
+) -> Result<Outcome, CliError> {
     each_line(input, output, |text| {
-        let (xid, message) = if as_json {
-            json::parse(text).map_err(Refusal::plain)?
+        let (xid, message, importance) = if as_json {
+            let (xid, message) = json::parse(text).map_err(Refusal::plain)?;
+            (xid, message, 0)
         } else {
-            let parsed = parse_text(text);
-            let message = parsed.map_err(|error| Refusal {
+            let parsed = versions::importance(text)
+                .and_then(|(rest, importance)| Ok((Xid(0), parse_text(&rest)?, importance)));
+            parsed.map_err(|error| Refusal {
                 column: Some(error.column),
                 problem: error.problem,
                 code: None,
-            })?;
-            (Xid(0), message)
+            })?
         };
-        let mut bytes = Vec::new();
-        message.encode(xid, &mut bytes).map_err(Refusal::plain)?;
+        let encoded = versions::encode(version, xid, message, importance);
+        let (bytes, warnings) = encoded.map_err(Refusal::plain)?;
+        for warning in warnings {
+            // Standard output holds a line for each line and no other.
+            let _ = writeln!(std::io::stderr(), "warning: {warning}: {text}");
+        }
         Ok(print::hex(&bytes))
     })
 }
@@ -100,6 +111,13 @@ pub(crate) fn decode(input: &Path, as_json: bool, output: &mut Output) -> Result
             problem: "not a message in hexadecimal: pairs of digits".to_owned(),
             code: None,
         })?;
+        if versions::other_version(&bytes).is_some() && !as_json {
+            return versions::decode(&bytes).map_err(|error| Refusal {
+                column: None,
+                problem: error.to_string(),
+                code: Some(error.name()),
+            });
+        }
         let decoded = Message::decode(&bytes);
         let (xid, message) = decoded.map_err(|error| Refusal {
             column: None,
