@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::Client;
+
 /// The API socket of one dockerd.
 #[derive(Debug)]
 pub struct EngineApi {
@@ -17,16 +19,6 @@ impl EngineApi {
     /// That at this socket.
     pub fn new(socket: PathBuf) -> Self {
         Self { socket }
-    }
-
-    /// Connects a container to a network; tells how long that took.
-    pub fn connect(&self, network: &str, container: &str) -> Duration {
-        self.post(&format!("/networks/{network}/connect"), &json!({ "Container": container }).to_string())
-    }
-
-    /// Takes a container from a network; tells how long that took.
-    pub fn disconnect(&self, network: &str, container: &str) -> Duration {
-        self.post(&format!("/networks/{network}/disconnect"), &json!({ "Container": container }).to_string())
     }
 
     fn post(&self, path: &str, body: &str) -> Duration {
@@ -49,5 +41,15 @@ impl EngineApi {
         let mut reply = String::new();
         stream.read_to_string(&mut reply)?;
         Ok(reply)
+    }
+}
+
+impl Client for EngineApi {
+    fn connect(&self, network: &str, container: &str) -> Duration {
+        self.post(&format!("/networks/{network}/connect"), &json!({ "Container": container }).to_string())
+    }
+
+    fn disconnect(&self, network: &str, container: &str) -> Duration {
+        self.post(&format!("/networks/{network}/disconnect"), &json!({ "Container": container }).to_string())
     }
 }

@@ -1,19 +1,27 @@
-//! What attaching a container costs, beside Docker's other drivers on the same engines: prints tables.
+//! What attaching a container costs, beside Docker's other drivers on the same engine: prints tables.
 //!
-//!     cargo bench --bench attach_cost              all
-//!     cargo bench --bench attach_cost -- agent     the second part alone
+//!     cargo bench --bench attach_cost                all
+//!     cargo bench --bench attach_cost -- connect     the first part alone
+//!     cargo bench --bench attach_cost -- agent       the second part alone
 //!
-//! Two hosts of the live tests' lab, one on etcd and one on the embedded store, each with a real dockerd, an Open
-//! vSwitch on the userspace datapath and an agent. `docker network connect` is measured as the Engine API's call, from
-//! request to reply, so that the start of the docker command does not count. The drivers take turns within every
-//! round, so that a busy machine disturbs all of them alike. A second part measures the agent by itself, and tells what
-//! processor time it and ovs-vswitchd had, which a busy machine hardly changes.
+//! Hosts of the live tests' lab, each with a real dockerd and an Open vSwitch on the userspace datapath: one whose
+//! agent is on etcd, one whose agent is on the embedded store, and one with OVN and its Docker overlay driver in
+//! place of an agent, for both want br-int. All have Docker's bridge and macvlan, so that every driver has its
+//! measure beside it on its own engine.
 //!
-//! Beside them stands a remote driver that does nothing but make a link, with Docker's IPAM and as an IPAM driver that
-//! only counts: the floor of every remote driver, and of every one that gives the addresses too.
+//! The first part measures `docker network connect`: as the Engine API's call, from request to reply, so that the
+//! start of the docker command does not count; and as the docker command, from start to end, as a person waits for
+//! it. The drivers take turns within every round, so that a busy machine disturbs all of them alike. The second part
+//! measures the agent by itself, and tells what processor time it and ovs-vswitchd had, which a busy machine hardly
+//! changes.
 //!
-//! OVN's Docker driver is not among them: as packaged in Debian 12 it does not start (it takes bytes for text), and it
-//! needs a dockerd with a cluster store.
+//! Beside them stands a remote driver that does nothing but make a link, with Docker's IPAM and as an IPAM driver
+//! that only counts: the floor of every remote driver, and of every one that gives the addresses too.
+//!
+//! OVN's driver is Debian 12's, which as packaged does not start: it takes bytes for text, and its networks of global
+//! scope are refused by a dockerd without a cluster store. A copy with these two things changed runs here (see
+//! `ovn.rs`). Without its packages the bench says what to install and goes on. Its Join answers once the switch has
+//! the port; the flows come later, while sluice's Join answers when they are there.
 //!
 //! All files are in memory (tmpfs), dockerd's and etcd's too. On a disk, CreateEndpoint costs one fsync more: see
 //! `cargo bench --bench ledger`.
@@ -26,14 +34,24 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+mod docker_command;
 mod engine_api;
 #[path = "../../tests/lab/mod.rs"]
 mod lab;
 mod null_driver;
+mod ovn;
 
+use docker_command::DockerCommand;
 use engine_api::EngineApi;
-use lab::{Attach, DockerNetwork, Host, Joined, Lab, NetworkSpec, Plan, Store};
+use lab::{Attach, DockerNetwork, Host, Joined, NetworkSpec, PATIENCE, Plan, Store, eventually};
+use ovn::Ovn;
 
+/// What an argument can choose.
+const PARTS: [&str; 2] = ["connect", "agent"];
+/// The containers that come and go: one that has another network, and one that has none.
+const CONTAINERS: [&str; 2] = ["second", "only"];
+/// The networks of drivers that nobody uses: they tell what the Engine API's figures consist of.
+const FLOORS: [&str; 2] = ["null", "null-ipam"];
 /// Measurements of each driver.
 const ROUNDS: usize = 25;
 /// What a detachment has left to do in the background must not fall into the next driver's time.
@@ -61,7 +79,7 @@ impl Sample {
         let least = self.0.iter().min().copied().unwrap_or_default();
         let most = self.0.iter().max().copied().unwrap_or_default();
         println!(
-            "{what:<88} {:>8.1} {:>8.1} {:>8.1} {:>5}",
+            "{what:<94} {:>8.1} {:>8.1} {:>8.1} {:>5}",
             millis(self.median()),
             millis(least),
             millis(most),
@@ -71,17 +89,31 @@ impl Sample {
 }
 
 fn heading(what: &str) {
-    println!("\n{what:<88} {:>8} {:>8} {:>8} {:>5}", "median", "min", "max", "n");
+    println!("\n{what:<94} {:>8} {:>8} {:>8} {:>5}", "median", "min", "max", "n");
 }
 
-/// A Docker network of one driver, on one engine.
-struct Subject<'l> {
-    api: &'l EngineApi,
+/// A way to ask dockerd. Its methods tell how long it took until the answer was there.
+trait Client {
+    /// Connects a container to a network.
+    fn connect(&self, network: &str, container: &str) -> Duration;
+    /// Takes a container from a network.
+    fn disconnect(&self, network: &str, container: &str) -> Duration;
+}
+
+/// A Docker network of one driver, on one engine, and how one asks that engine.
+struct Subject<'s> {
+    client: &'s dyn Client,
     network: &'static str,
     container: &'static str,
     what: String,
     connect: Sample,
     disconnect: Sample,
+}
+
+/// A host with its networks, each with what the tables call it.
+struct Stand<'l> {
+    host: &'l Host,
+    networks: Vec<(&'static str, String)>,
 }
 
 fn main() {
@@ -90,14 +122,33 @@ fn main() {
         return;
     }
     println!("load average at the start: {}", load());
-    if !std::env::args().any(|argument| argument == "agent") {
+    let named: Vec<String> = std::env::args().filter(|argument| PARTS.contains(&argument.as_str())).collect();
+    let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
+    if wanted("connect") {
         let start = |store| Plan::hosts(1).store(store).docker().start();
         let (Some(etcd), Some(embedded)) = (start(Store::Etcd), start(Store::Embedded)) else { return };
-        connect(&etcd, &embedded);
+        let mut stands = vec![sluice(etcd.host(1), "etcd"), sluice(embedded.host(1), "embedded store")];
+        let lab;
+        let _ovn = match ovn::adapted_driver() {
+            Ok(driver) => {
+                let Some(started) = Plan::hosts(1).without_agents().docker().start() else { return };
+                lab = started;
+                let ovn = Ovn::start(lab.host(1), &driver);
+                stands.push(overlay(lab.host(1)));
+                Some(ovn)
+            }
+            Err(why) => {
+                println!("without OVN's Docker driver: {why}");
+                None
+            }
+        };
+        connect(&stands);
     }
-    for (store, name) in [(Store::Embedded, "embedded store"), (Store::Etcd, "etcd")] {
-        let Some(lab) = Plan::hosts(1).store(store).start() else { return };
-        agent(lab.host(1), name);
+    if wanted("agent") {
+        for (store, name) in [(Store::Embedded, "embedded store"), (Store::Etcd, "etcd")] {
+            let Some(lab) = Plan::hosts(1).store(store).start() else { return };
+            agent(lab.host(1), name);
+        }
     }
     println!("\nload average at the end: {}", load());
 }
@@ -106,39 +157,42 @@ fn load() -> String {
     std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned()
 }
 
-/// `docker network connect`, driver by driver.
-fn connect(etcd: &Lab, embedded: &Lab) {
-    let hosts = [(etcd.host(1), "etcd"), (embedded.host(1), "embedded store")];
-    let apis = hosts.map(|(host, _)| EngineApi::new(host.seen("/run/docker.sock")));
-    let mut subjects = Vec::new();
-    for ((host, store), api) in hosts.into_iter().zip(&apis) {
-        prepare(host);
-        for container in ["second", "only"] {
-            let networks = [
-                ("bridged", format!("bridge ({store} host)")),
-                ("macvlan", format!("macvlan ({store} host)")),
-                ("null", format!("remote driver that only makes a link ({store} host)")),
-                ("null-ipam", format!("the same, its own IPAM ({store} host)")),
-                ("blue", format!("sluice, vxlan, {store}")),
-            ];
-            subjects.extend(networks.map(|(network, what)| Subject {
-                api,
-                network,
-                container,
-                what: format!("{what}, as the container's {container} network"),
-                connect: Sample::default(),
-                disconnect: Sample::default(),
-            }));
+/// `docker network connect`, driver by driver: by the Engine API, and by the docker command.
+fn connect(stands: &[Stand<'_>]) {
+    let socket = |stand: &Stand<'_>| stand.host.seen("/run/docker.sock");
+    let apis: Vec<EngineApi> = stands.iter().map(|stand| EngineApi::new(socket(stand))).collect();
+    let commands: Vec<DockerCommand> = stands.iter().map(|stand| DockerCommand::new(socket(stand))).collect();
+
+    let mut by_api = Vec::new();
+    for (stand, api) in stands.iter().zip(&apis) {
+        for container in CONTAINERS {
+            by_api.extend(stand.subjects(api, container));
         }
     }
+    take_turns(&mut by_api);
+    heading("docker network connect, Engine API, ms");
+    by_api.iter().for_each(|subject| subject.connect.print(&subject.what));
+    heading("docker network disconnect, Engine API, ms");
+    by_api.iter().for_each(|subject| subject.disconnect.print(&subject.what));
+
+    let subjects =
+        stands.iter().zip(&commands).flat_map(|(stand, command)| stand.subjects(command, "second"));
+    let mut by_command: Vec<Subject<'_>> =
+        subjects.filter(|subject| !FLOORS.contains(&subject.network)).collect();
+    take_turns(&mut by_command);
+    heading("docker network connect, the docker command from start to end, ms");
+    by_command.iter().for_each(|subject| subject.connect.print(&subject.what));
+}
+
+/// One connection and one disconnection of every subject, then the next round.
+fn take_turns(subjects: &mut [Subject<'_>]) {
     // The first round is not counted: dockerd makes docker_gwbridge, the agent the tunnel's port.
     for round in 0..=ROUNDS {
-        for subject in &mut subjects {
-            let Subject { api, network, container, .. } = subject;
-            let (connect, disconnect) = (api.connect(network, container), {
-                std::thread::sleep(SETTLE);
-                api.disconnect(network, container)
-            });
+        for subject in &mut *subjects {
+            let Subject { client, network, container, .. } = subject;
+            let connect = client.connect(network, container);
+            std::thread::sleep(SETTLE);
+            let disconnect = client.disconnect(network, container);
             std::thread::sleep(SETTLE);
             if round > 0 {
                 subject.connect.0.push(connect);
@@ -146,35 +200,80 @@ fn connect(etcd: &Lab, embedded: &Lab) {
             }
         }
     }
-    heading("docker network connect, Engine API, ms");
-    subjects.iter().for_each(|subject| subject.connect.print(&subject.what));
-    heading("docker network disconnect, Engine API, ms");
-    subjects.iter().for_each(|subject| subject.disconnect.print(&subject.what));
 }
 
-/// The networks, each with a container that stays, and two running containers that come and go: one that has a bridge
-/// network already, and one that has none.
-fn prepare(host: &Host) {
-    let docker = |words: &str| host.docker(words).expect(words);
-    host.exec(["ip", "link", "add", "parent", "type", "veth", "peer", "name", "far"]).expect("a parent");
-    host.exec(["ip", "link", "set", "parent", "up"]).expect("the parent up");
-    docker("network create -d bridge --subnet 10.91.0.0/16 base");
-    docker("network create -d bridge --subnet 10.92.0.0/16 bridged");
+impl<'l> Stand<'l> {
+    /// A host with Docker's own networks, and two running containers that come and go: one that has a bridge network
+    /// already, and one that has none.
+    fn new(host: &'l Host, called: &str) -> Self {
+        let mut stand = Self { host, networks: Vec::new() };
+        host.exec(["ip", "link", "add", "parent", "type", "veth", "peer", "name", "far"]).expect("a parent");
+        host.exec(["ip", "link", "set", "parent", "up"]).expect("the parent up");
+        stand.docker("network create -d bridge --subnet 10.91.0.0/16 base");
+        for container in CONTAINERS {
+            stand.docker(&format!("run -d --name {container} --network base busybox sleep 100000"));
+        }
+        stand.docker("network disconnect base only");
+        stand.add("bridged", format!("bridge ({called} host)"), "-d bridge --subnet 10.92.0.0/16");
+        let macvlan = "-d macvlan -o parent=parent --subnet 10.93.0.0/16";
+        stand.add("macvlan", format!("macvlan ({called} host)"), macvlan);
+        stand
+    }
+
+    /// Makes a network, with a container that stays.
+    fn add(&mut self, network: &'static str, what: String, options: &str) {
+        self.docker(&format!("network create {options} {network}"));
+        self.docker(&format!("run -d --name {network} --network {network} busybox sleep 100000"));
+        self.networks.push((network, what));
+    }
+
+    #[track_caller]
+    fn docker(&self, words: &str) -> String {
+        self.host.docker(words).expect(words)
+    }
+
+    fn subjects<'s>(
+        &'s self,
+        client: &'s dyn Client,
+        container: &'static str,
+    ) -> impl Iterator<Item = Subject<'s>> {
+        self.networks.iter().map(move |(network, what)| Subject {
+            client,
+            network,
+            container,
+            what: format!("{what}, as the container's {container} network"),
+            connect: Sample::default(),
+            disconnect: Sample::default(),
+        })
+    }
+}
+
+/// The networks of a host with an agent.
+fn sluice<'l>(host: &'l Host, store: &str) -> Stand<'l> {
+    let mut stand = Stand::new(host, store);
     null_driver::serve(host);
-    docker("network create -d null-link --subnet 10.94.0.0/16 null");
-    docker("network create -d null-link --ipam-driver null-link --subnet 10.95.0.0/16 null-ipam");
-    docker("network create -d macvlan -o parent=parent --subnet 10.93.0.0/16 macvlan");
-    docker(
-        "network create -d sluice --ipam-driver sluice --ipam-opt network=blue -o network=blue -o encap=vxlan \
-         --subnet 10.5.0.0/16 blue",
-    );
-    for network in ["bridged", "macvlan", "null", "null-ipam", "blue"] {
-        docker(&format!("run -d --network {network} busybox sleep 100000"));
-    }
-    for container in ["second", "only"] {
-        docker(&format!("run -d --name {container} --network base busybox sleep 100000"));
-    }
-    docker("network disconnect base only");
+    let link = format!("remote driver that only makes a link ({store} host)");
+    stand.add("null", link, "-d null-link --subnet 10.94.0.0/16");
+    let ipam = "-d null-link --ipam-driver null-link --subnet 10.95.0.0/16";
+    stand.add("null-ipam", format!("the same, its own IPAM ({store} host)"), ipam);
+    let blue = "-d sluice --ipam-driver sluice --ipam-opt network=blue -o network=blue -o encap=vxlan \
+         --subnet 10.5.0.0/16";
+    stand.add("blue", format!("sluice, vxlan, {store}"), blue);
+    stand
+}
+
+/// The networks of a host with OVN.
+fn overlay(host: &Host) -> Stand<'_> {
+    let mut stand = Stand::new(host, "OVN");
+    stand.add("ovn", "OVN's Docker overlay driver".to_owned(), "-d openvswitch --subnet 10.96.0.0/16");
+    // What does not carry packets is nothing to compare with.
+    stand.docker("network connect ovn second");
+    let standing = stand.docker("inspect --format {{.NetworkSettings.Networks.ovn.IPAddress}} ovn");
+    eventually("a ping over OVN's network", PATIENCE, || {
+        host.docker(&format!("exec second ping -c 1 -W 1 {standing}")).ok()
+    });
+    stand.docker("network disconnect ovn second");
+    stand
 }
 
 fn join(host: &Host, network: &DockerNetwork) -> Joined {

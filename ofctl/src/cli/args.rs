@@ -371,6 +371,25 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Run scenarios: packets that arrive, and what becomes of them
+    ///
+    /// The language is described in the documentation of the library's module scenario. Without --ovs they run in the
+    /// simulator and in virtual time. A step that fails is printed with what was observed instead and with the way
+    /// of the packet. Exit status 1 tells that one failed.
+    Test {
+        /// Files of scenarios
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Run them on a private Open vSwitch, started for each scenario; needs openvswitch-switch, not root
+        #[arg(long)]
+        ovs: bool,
+        /// Only those with this text in their name
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+        /// Print a JSON object a scenario
+        #[arg(long)]
+        json: bool,
+    },
     /// Filter: flow text to messages in hexadecimal, a line each
     Encode {
         /// Read messages in JSON

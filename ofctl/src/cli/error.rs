@@ -89,6 +89,12 @@ pub(crate) enum CliError {
     Simulator(#[from] ofctl::sim::Refused),
     #[error("{0} of {1} lines were refused; each line printed above as 'error: …' says why")]
     LinesRefused(usize, usize),
+    #[error("{file}, {source}")]
+    Scenario { file: String, source: ofctl::scenario::ParseError },
+    #[error("{0} of {1} scenarios failed")]
+    ScenariosFailed(usize, usize),
+    #[error("{0}")]
+    World(String),
     #[error("cannot start: {0}")]
     Runtime(#[source] std::io::Error),
     #[error("{0}")]

@@ -16,6 +16,7 @@ mod monitor;
 mod output;
 mod packet;
 mod print;
+mod scenarios;
 mod switch;
 mod syntax;
 mod trace;
@@ -79,6 +80,10 @@ fn run(cli: Cli) -> Result<Outcome, CliError> {
             filter::encode(cli.connect.protocols.into(), &input, json, &mut output)
         }
         Command::Decode { json, input } => filter::decode(&input, json, &mut output),
+        Command::Test { files, ovs, only, json } => {
+            let place = if ovs { scenarios::Place::OpenVSwitch } else { scenarios::Place::Memory };
+            scenarios::run(&files, place, only.as_deref(), json, &mut output)
+        }
         Command::Probe { switch } => echo::probe(&cli.connect, &switch),
         Command::Ping { switch, count, length } => {
             echo::ping(&cli.connect, &switch, count, length, &mut output)
@@ -176,6 +181,7 @@ async fn talk(command: Command, connect: &args::Connect, output: &mut Output) ->
         | Command::Encode { .. }
         | Command::Decode { .. }
         | Command::Probe { .. }
+        | Command::Test { .. }
         | Command::Ping { .. } => unreachable!("they are carried out without a session"),
     }
 }

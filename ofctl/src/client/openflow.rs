@@ -29,14 +29,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use tokio::io::Interest;
-use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 
+use super::stream::{Exchange, Stream};
+pub use super::target::Target;
 use crate::flow::FlowStats;
 use crate::session::{Config, Event, Failure, Session, SessionError};
 use crate::wire::{
@@ -44,22 +43,6 @@ use crate::wire::{
     Message, MultipartBody, MultipartRequest, PacketIn, PacketOut, PortDescription, PortStatus, SwitchConfig,
     SwitchDescription, Xid,
 };
-
-/// Where a switch is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Target {
-    /// A unix socket, such as a bridge's `.mgmt`.
-    Unix(PathBuf),
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Target::Unix(path) => write!(out, "unix:{}", path.display()),
-        }
-    }
-}
 
 /// How a connection behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +79,12 @@ pub enum CloseReason {
     /// Nobody holds the [`Connection`] any more.
     #[error("it is not used any more")]
     Unused,
+    /// The peer does not take what is sent to it.
+    #[error("{0} bytes are waiting, and the switch does not take them")]
+    NotTaken(usize),
+    /// The peer does not describe itself as a switch must.
+    #[error("the peer does not say what switch it is, or what ports it has")]
+    NotDescribed,
 }
 
 /// Why a call failed.
@@ -134,6 +123,14 @@ pub enum ClientError {
         /// Why not.
         source: EncodeError,
     },
+}
+
+/// A switch that hangs up while we write to it has closed the connection.
+pub(super) fn closed_by(error: io::Error) -> CloseReason {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => CloseReason::Peer,
+        _ => CloseReason::Socket(error),
+    }
 }
 
 /// Something that the switch says by itself.
@@ -218,8 +215,7 @@ impl Connection {
     /// # Errors
     /// If there is nobody at the target, or it does not speak OpenFlow 1.3.
     pub async fn connect(target: Target, options: Options) -> Result<(Connection, Events), ClientError> {
-        let Target::Unix(path) = &target;
-        let connecting = tokio::time::timeout(options.timeout, UnixStream::connect(path));
+        let connecting = tokio::time::timeout(options.timeout, Stream::connect(&target));
         let stream = connecting
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
@@ -443,7 +439,7 @@ impl Connection {
 
 struct Task {
     session: Session,
-    stream: UnixStream,
+    stream: Stream,
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Notification>,
     event_capacity: usize,
@@ -466,29 +462,17 @@ impl Task {
                 break Arc::new(reason);
             }
         };
-        // Best effort: the peer may want to know why, and there is nobody to tell if that fails.
-        let _ = self.stream.try_write(self.session.poll_transmit());
+        // The peer may want to know why.
+        self.stream.last_words(self.session.poll_transmit());
         let reason = Arc::clone(closed.get_or_init(|| reason));
         Err(reason)
     }
 
     /// Waits for whatever comes first, and does it.
     async fn turn(&mut self, buffer: &mut [u8]) -> Result<(), CloseReason> {
-        let wanted = if self.session.poll_transmit().is_empty() {
-            Interest::READABLE
-        } else {
-            Interest::READABLE | Interest::WRITABLE
-        };
         tokio::select! {
-            ready = self.stream.ready(wanted) => {
-                let ready = ready.map_err(CloseReason::Socket)?;
-                // What the switch has to say comes first: it may be waiting to say it before it reads on.
-                if ready.is_readable() {
-                    self.read(buffer)?;
-                }
-                if ready.is_writable() {
-                    self.write()?;
-                }
+            exchanged = self.stream.exchange(self.session.poll_transmit(), buffer) => {
+                self.take_exchanged(exchanged.map_err(closed_by)?, buffer)?;
             }
             command = self.commands.recv() => match command {
                 Some(command) => self.carry_out(command),
@@ -501,25 +485,12 @@ impl Task {
         self.deliver()
     }
 
-    fn read(&mut self, buffer: &mut [u8]) -> Result<(), CloseReason> {
-        match self.stream.try_read(buffer) {
-            Ok(0) => Err(CloseReason::Peer),
-            Ok(n) => self.session.receive(&buffer[..n], Instant::now()).map_err(CloseReason::Session),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(CloseReason::Socket(error)),
-        }
-    }
-
-    fn write(&mut self) -> Result<(), CloseReason> {
-        match self.stream.try_write(self.session.poll_transmit()) {
-            Ok(n) => {
-                self.session.transmitted(n);
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            // What the switch said before it hung up is still to be read.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(CloseReason::Peer),
-            Err(error) => Err(CloseReason::Socket(error)),
+    fn take_exchanged(&mut self, done: Exchange, buffer: &[u8]) -> Result<(), CloseReason> {
+        self.session.transmitted(done.written);
+        match done.read {
+            Some(0) => Err(CloseReason::Peer),
+            Some(n) => self.session.receive(&buffer[..n], Instant::now()).map_err(CloseReason::Session),
+            None => Ok(()),
         }
     }
 
@@ -571,6 +542,7 @@ impl Task {
                 Event::PortStatus(status) => self.notify(Notification::PortStatus(status))?,
                 Event::FlowRemoved(removed) => self.notify(Notification::FlowRemoved(removed))?,
                 Event::StrayError { xid, error } => {
+                    let error = error.error;
                     tracing::debug!(%xid, %error, "the switch refused a message to which no answer comes");
                     self.notify(Notification::Error(error))?;
                 }

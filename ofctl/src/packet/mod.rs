@@ -2,5 +2,6 @@
 
 pub(crate) mod checksum;
 mod frame;
+pub mod lldp;
 
 pub use frame::Frame;

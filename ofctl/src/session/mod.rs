@@ -126,12 +126,18 @@ pub enum Event {
     StrayError {
         /// Transaction number of what was refused.
         xid: Xid,
-        /// The error.
-        error: ErrorCode,
+        /// The error, and what it is about.
+        error: ErrorMessage,
     },
-    /// A message that cannot be read, and that is no answer to anything; it was passed over.
+    /// A message that cannot be read, and that is no answer to anything; it was refused and passed over.
     Undecodable(DecodeError),
 }
+
+/// `OFPT_ERROR`.
+const OFPT_ERROR: u8 = 1;
+
+/// Bytes of a refused message that go back in an error, at least 64 by OpenFlow 1.3.5 §7.5.4.
+const ERROR_DATA: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -293,7 +299,10 @@ impl Session {
                         let xid = self.operations.swap_remove(place).xid;
                         self.events.push_back(Event::Failed { xid, failure: Failure::Undecodable(error) });
                     }
-                    None => self.events.push_back(Event::Undecodable(error)),
+                    None => {
+                        self.refuse(header, bytes, &error);
+                        self.events.push_back(Event::Undecodable(error));
+                    }
                 }
                 return Ok(());
             }
@@ -309,6 +318,18 @@ impl Session {
             message => self.take_answer(xid, message, bytes.len()),
         }
         Ok(())
+    }
+
+    /// Answers a message that cannot be read as a switch would, with its beginning. An error is never answered,
+    /// or two ends could go on for ever.
+    fn refuse(&mut self, header: MessageHeader, bytes: &[u8], error: &DecodeError) {
+        if header.kind == OFPT_ERROR {
+            return;
+        }
+        if let Some(error) = ErrorCode::from_name(error.name()) {
+            let data = bytes[..bytes.len().min(ERROR_DATA)].to_vec();
+            self.put(header.xid, &Message::Error(ErrorMessage { error, data }));
+        }
     }
 
     fn take_hello(
@@ -340,7 +361,7 @@ impl Session {
 
     fn take_error(&mut self, xid: Xid, error: ErrorMessage) {
         let Some(place) = self.operations.iter().position(|operation| operation.covers(xid)) else {
-            self.events.push_back(Event::StrayError { xid, error: error.error });
+            self.events.push_back(Event::StrayError { xid, error });
             return;
         };
         let step = self.operations[place].refused(xid, &error);

@@ -2,7 +2,10 @@
 
 use super::key::{Key, MAX_TAGS};
 use crate::flow::FlowEntry;
-use crate::wire::{Action, Bucket, Field, Match, Prerequisite, SubField, TableId};
+use crate::wire::{
+    Action, BandKind, Bucket, CtZone, ErrorCode, Field, GroupId, GroupType, Learn, LearnSpec, Match, MeterId,
+    OfPort, Prerequisite, SubField, TableId,
+};
 
 /// A flow or group that a switch would not take.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,20 +79,140 @@ pub enum Refusal {
     /// `OFPGMFC_INVALID_GROUP`: an indirect group has exactly one bucket.
     #[error("an indirect group has one bucket, not {0}")]
     IndirectBuckets(usize),
+    /// `OFPGMFC_INVALID_GROUP`: only the buckets of select groups have weights.
+    #[error("a bucket has weight {0}, and the group is no select group")]
+    Weight(u16),
+    /// `OFPGMFC_WATCH_UNSUPPORTED`: buckets that are all taken watch nothing.
+    #[error("a bucket watches a port or group, and the group takes all its buckets whatever is alive")]
+    Watches,
+    /// `OFPGMFC_INVALID_GROUP`: a bucket of a fast failover group must watch something.
+    #[error("a bucket watches neither port nor group, as those of a fast failover group must")]
+    WatchesNothing,
+    /// `OFPGMFC_INVALID_GROUP`: a reserved number.
+    #[error("{0} is no number of a group")]
+    BadGroup(GroupId),
+    /// `OFPBAC_BAD_OUT_GROUP`, or `OFPGMFC_UNKNOWN_GROUP` for a message about the group.
+    #[error("group {0} does not exist")]
+    NoSuchGroup(GroupId),
+    /// `OFPGMFC_UNKNOWN_GROUP`.
+    #[error("there is no group {0} to modify")]
+    UnknownGroup(GroupId),
+    /// `OFPGMFC_GROUP_EXISTS`.
+    #[error("group {0} exists")]
+    GroupExists(GroupId),
+    /// `OFPMMFC_INVALID_METER`: a reserved number, or no such meter.
+    #[error("{0} is no meter that could be used")]
+    BadMeter(MeterId),
+    /// `OFPMMFC_UNKNOWN_METER`.
+    #[error("there is no meter {0} to modify")]
+    UnknownMeter(MeterId),
+    /// `OFPMMFC_METER_EXISTS`.
+    #[error("meter {0} exists")]
+    MeterExists(MeterId),
+    /// `OFPMMFC_OUT_OF_BANDS`.
+    #[error("a meter has 8 bands at most, not {0}")]
+    TooManyBands(usize),
+    /// `OFPMMFC_BAD_BAND`: the datapaths of Open vSwitch only drop.
+    #[error("the datapath has no meter bands of kind {0:?}")]
+    BandKind(BandKind),
+    /// `OFPBRC_BAD_TABLE_ID`.
+    #[error("there is no table {0}")]
+    NoSuchTable(TableId),
+    /// `OFPFMFC_OVERLAP`.
+    #[error("it overlaps another entry of its priority")]
+    Overlap,
+    /// `OFPBAC_BAD_OUT_PORT`.
+    #[error("an action outputs to port {0}, which cannot be")]
+    OutPort(OfPort),
+    /// `OFPBAC_BAD_ARGUMENT`.
+    #[error("{0} cannot be done: {1}")]
+    Argument(String, &'static str),
+    /// `OFPPMFC_BAD_PORT`.
+    #[error("there is no port {0}")]
+    NoSuchPort(OfPort),
+    /// `OFPPMFC_BAD_HW_ADDR`.
+    #[error("port {0} has another address")]
+    PortAddress(OfPort),
+    /// An error that stands for itself, such as `OFPBRC_IS_SECONDARY`.
+    #[error("{0}")]
+    Named(&'static str),
+}
+
+impl Refusal {
+    /// Name of the error with which a switch answers, OpenFlow 1.3.5 §7.5.4.
+    pub fn name(&self) -> &'static str {
+        use Refusal::*;
+        match self {
+            MatchPrerequisite { .. } => "OFPBMC_BAD_PREREQ",
+            UnknownMatch => "OFPBMC_BAD_FIELD",
+            ActionPrerequisite { .. } => "OFPBAC_MATCH_INCONSISTENT",
+            ReadOnly { .. } | Value { .. } => "OFPBAC_BAD_SET_ARGUMENT",
+            Bits { .. } | Argument(..) => "OFPBAC_BAD_ARGUMENT",
+            TagType(_) => "OFPBAC_BAD_ARGUMENT",
+            TooManyTags => "OFPBAC_BAD_TAG",
+            GotoBackwards(_) => "OFPBIC_BAD_TABLE_ID",
+            NotInActionSet(_) => "OFPBAC_UNSUPPORTED_ORDER",
+            IndirectBuckets(_) | Weight(_) | WatchesNothing | BadGroup(_) => "OFPGMFC_INVALID_GROUP",
+            Watches => "OFPGMFC_WATCH_UNSUPPORTED",
+            NoSuchGroup(_) => "OFPBAC_BAD_OUT_GROUP",
+            UnknownGroup(_) => "OFPGMFC_UNKNOWN_GROUP",
+            GroupExists(_) => "OFPGMFC_GROUP_EXISTS",
+            BadMeter(_) => "OFPMMFC_INVALID_METER",
+            UnknownMeter(_) => "OFPMMFC_UNKNOWN_METER",
+            MeterExists(_) => "OFPMMFC_METER_EXISTS",
+            TooManyBands(_) => "OFPMMFC_OUT_OF_BANDS",
+            BandKind(_) => "OFPMMFC_BAD_BAND",
+            NoSuchTable(_) => "OFPBRC_BAD_TABLE_ID",
+            Overlap => "OFPFMFC_OVERLAP",
+            OutPort(_) => "OFPBAC_BAD_OUT_PORT",
+            NoSuchPort(_) => "OFPPMFC_BAD_PORT",
+            PortAddress(_) => "OFPPMFC_BAD_HW_ADDR",
+            Named(name) => name,
+        }
+    }
+
+    /// That error's numbers.
+    pub fn code(&self) -> ErrorCode {
+        ErrorCode::from_name(self.name()).expect("every name above is in the table of errors")
+    }
+}
+
+/// Calls `check` with every action, those within others too.
+pub(super) fn for_each_action<'a>(
+    actions: impl IntoIterator<Item = &'a Action>,
+    check: &mut dyn FnMut(&'a Action) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    for action in actions {
+        check(action)?;
+        match action {
+            Action::Clone(inner) => for_each_action(inner, check)?,
+            Action::Ct(ct) => for_each_action(&ct.actions, check)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Checks a match: fields that are known, with what they need.
+pub(super) fn matching(matching: &Match) -> Result<(), Refusal> {
+    if !matching.unknown().is_empty() {
+        return Err(Refusal::UnknownMatch);
+    }
+    let known = known_fields(matching);
+    let lacks = |condition: &&crate::wire::FieldMatch| !known.meets(condition.field.spec().prerequisite);
+    match matching.iter().find(lacks) {
+        Some(condition) => {
+            let field = condition.field;
+            Err(Refusal::MatchPrerequisite { field, needs: field.spec().prerequisite })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Checks a flow as `OFPT_FLOW_MOD` is checked, OpenFlow 1.3.5 §6.4 and ovs-actions(7).
 pub(super) fn flow(entry: &FlowEntry) -> Result<(), Refusal> {
-    if !entry.matching.unknown().is_empty() {
-        return Err(Refusal::UnknownMatch);
-    }
+    matching(&entry.matching)?;
     let mut known = known_fields(&entry.matching);
-    for condition in &entry.matching {
-        let needs = condition.field.spec().prerequisite;
-        if !known.meets(needs) {
-            return Err(Refusal::MatchPrerequisite { field: condition.field, needs });
-        }
-    }
     for action in &entry.instructions.apply {
         check_action(action, &mut known)?;
     }
@@ -98,23 +221,43 @@ pub(super) fn flow(entry: &FlowEntry) -> Result<(), Refusal> {
         check_action(action, &mut known)?;
     }
     match entry.instructions.goto {
-        Some(table) if table <= entry.table => Err(Refusal::GotoBackwards(table)),
+        Some(table) if table <= entry.table && entry.table != TableId::ALL => {
+            Err(Refusal::GotoBackwards(table))
+        }
         _ => Ok(()),
     }
 }
 
 /// Checks a group's buckets. Their packets may be any, so prerequisites are not checked.
-pub(super) fn group(indirect: bool, buckets: &[Bucket]) -> Result<(), Refusal> {
-    if indirect && buckets.len() != 1 {
-        return Err(Refusal::IndirectBuckets(buckets.len()));
-    }
+pub(super) fn group(id: GroupId, kind: GroupType, buckets: &[Bucket]) -> Result<(), Refusal> {
+    super::groups::check(id, kind, buckets)?;
     buckets.iter().try_for_each(|bucket| action_set(&bucket.actions))
 }
 
 fn action_set(actions: &[Action]) -> Result<(), Refusal> {
     use Action::*;
     for action in actions {
-        if matches!(action, StackPush(_) | StackPop(_) | Note(_) | OutputReg(_)) {
+        let never = matches!(
+            action,
+            StackPush(_)
+                | StackPop(_)
+                | Note(_)
+                | OutputReg(_)
+                | OutputTrunc { .. }
+                | ControllerWith(_)
+                | PopQueue
+                | Learn(_)
+                | Conjunction { .. }
+                | Multipath(_)
+                | Bundle(_)
+                | Sample(_)
+                | FinTimeout { .. }
+                | Exit
+                | CheckPktLarger { .. }
+                | DeleteField(_)
+                | Clone(_)
+        );
+        if never {
             return Err(Refusal::NotInActionSet(super::trace::action_text(action)));
         }
     }
@@ -179,6 +322,16 @@ fn check_action(action: &Action, known: &mut Key) -> Result<(), Refusal> {
             }
             Ok(())
         }
+        Action::SetMasked(masked) => {
+            let field = masked.field;
+            writable(field.whole(), known)?;
+            tagged(field, known)?;
+            holds(field, masked.value.to_u128(), masked.mask.to_u128(), masked.is_exact())?;
+            if field == Field::VlanTci {
+                known.set(field, masked.value.to_u128());
+            }
+            Ok(())
+        }
         Action::RegLoad { dst, value } => {
             writable(*dst, known)?;
             tagged(dst.field, known)?;
@@ -213,9 +366,71 @@ fn check_action(action: &Action, known: &mut Key) -> Result<(), Refusal> {
             known.pop_tag();
             Ok(())
         }
+        Action::Multipath(multipath) => writable(multipath.dst, known),
+        Action::Bundle(bundle) => bundle.dst.map_or(Ok(()), |dst| writable(dst, known)),
+        Action::CheckPktLarger { dst, .. } => writable(*dst, known),
+        Action::Learn(learn) => check_learn(learn, known),
+        Action::Clone(actions) => {
+            let mut copy = known.clone();
+            actions.iter().try_for_each(|action| check_action(action, &mut copy))
+        }
+        Action::Ct(ct) => {
+            if let CtZone::Field(part) = ct.zone {
+                readable(part, known)?;
+            }
+            let is_ip = known.is_ip();
+            let nats = |action: &Action| matches!(action, Action::Nat(_));
+            if !is_ip {
+                return Err(Refusal::ActionPrerequisite { field: Field::IpProto, needs: Prerequisite::Ip });
+            }
+            ct.actions
+                .iter()
+                .filter(|action| !nats(action))
+                .try_for_each(|action| check_action(action, known))
+        }
+        Action::DecTtlIds(_) | Action::SetNwTtl(_) if !known.is_ip() => {
+            Err(Refusal::ActionPrerequisite { field: Field::IpTtl, needs: Prerequisite::Ip })
+        }
         Action::DecTtl if !known.is_ip() => {
             Err(Refusal::ActionPrerequisite { field: Field::IpTtl, needs: Prerequisite::Ip })
         }
         _ => Ok(()),
     }
+}
+
+/// Checks what a learned flow would match and load: its match must hold what its fields need.
+fn check_learn(learn: &Learn, known: &Key) -> Result<(), Refusal> {
+    let mut learned = Key::new();
+    let needs = |field: Field, key: &Key| {
+        let needs = field.spec().prerequisite;
+        if key.meets(needs) { Ok(()) } else { Err(Refusal::ActionPrerequisite { field, needs }) }
+    };
+    for spec in &learn.specs {
+        if let LearnSpec::MatchField { src, .. } | LearnSpec::LoadField { src, .. } | LearnSpec::Output(src) =
+            spec
+        {
+            needs(src.field, known)?;
+        }
+        match spec {
+            LearnSpec::MatchField { dst, .. } => needs(dst.field, &learned)?,
+            LearnSpec::MatchValue { dst, value } => {
+                needs(dst.field, &learned)?;
+                learned.set_bits(*dst, value.to_u128());
+            }
+            LearnSpec::LoadField { dst, .. } | LearnSpec::LoadValue { dst, .. } => {
+                needs(dst.field, &learned)?;
+                if !dst.field.spec().writable {
+                    return Err(Refusal::ReadOnly { field: dst.field });
+                }
+            }
+            LearnSpec::Output(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Checks a packet-out's actions against the packet that they are for.
+pub(super) fn packet_out(actions: &[Action], packet: &super::packet::Packet) -> Result<(), Refusal> {
+    let mut known = packet.key.clone();
+    actions.iter().try_for_each(|action| check_action(action, &mut known))
 }

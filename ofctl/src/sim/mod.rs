@@ -31,23 +31,37 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod actions;
 mod check;
-
 mod classifier;
-
+mod compose;
+mod conntrack;
+mod controller;
+mod flows;
+mod groups;
+mod hash;
 mod key;
 mod layout;
+mod learn;
+mod messages;
+mod meters;
+mod multipart;
+mod nat;
 mod packet;
 mod pipeline;
+mod ports;
 mod rewrite;
 mod switch;
+mod tcp;
 mod trace;
+mod tracking;
 mod verify;
 
 pub use check::{Refusal, Refused};
+pub use compose::ComposeError;
 pub use verify::{ChecksumError, verify_checksums};
 
 pub use packet::{NoSuchField, Packet, Tunnel};
 pub use pipeline::{MAX_DEPTH, MAX_RESUBMITS};
-pub use switch::{FragmentMode, Switch, TunnelPort};
+pub use switch::{FragmentMode, Reception, Switch, TunnelPort};
 pub use trace::{Event, Output, PacketInReason, RunError, Step, ToController, Verdict};

@@ -133,6 +133,17 @@ impl Packet {
         self.commit();
     }
 
+    /// Reads the frame's fields anew, as a datapath does with a packet that goes round: what is not in the frame
+    /// stays as it is.
+    pub(super) fn read_anew(&mut self) {
+        self.commit();
+        let (layout, mut key) = Layout::parse(&self.rewriter.frame);
+        key.keep_metadata(&self.key);
+        self.rewriter.layout = layout;
+        self.rewriter.written = key.clone();
+        self.key = key;
+    }
+
     /// Brings the frame up to the fields. Actions do this at outputs only, as Open vSwitch does.
     pub(super) fn commit(&mut self) {
         if self.rewriter.frame.len() >= 14 {
@@ -142,6 +153,22 @@ impl Packet {
 }
 
 impl Key {
+    /// Takes over whatever is not in the frame.
+    fn keep_metadata(&mut self, other: &Key) {
+        let tunnel = Field::TunnelId as usize..Field::NshFlags as usize;
+        for field in Field::all() {
+            let number = field as usize;
+            let outside =
+                matches!(field, Field::InPort | Field::ActsetOutput | Field::PktMark | Field::Metadata)
+                    || tunnel.contains(&number)
+                    || (Field::Reg0 as usize..=Field::Reg15 as usize).contains(&number)
+                    || (Field::CtState as usize..=Field::CtTpDst as usize).contains(&number);
+            if outside {
+                self.put(field, other.value(field));
+            }
+        }
+    }
+
     pub(super) fn set_tunnel(&mut self, tunnel: Tunnel) {
         self.put(Field::TunnelId, tunnel.id);
         for (address, v4, v6) in
@@ -215,5 +242,19 @@ impl fmt::Display for Packet {
             }
             (_, protocol) => write!(out, ",proto={protocol}"),
         }
+    }
+}
+
+/// Source and destination address of a packet's IP header.
+pub(super) fn addresses(key: &Key) -> Option<(IpAddr, IpAddr)> {
+    let value = |field| FieldValue::from(key.value(field));
+    match key.eth_type() {
+        super::key::ETH_IPV4 => {
+            Some((value(Field::Ipv4Src).to_ipv4().into(), value(Field::Ipv4Dst).to_ipv4().into()))
+        }
+        super::key::ETH_IPV6 => {
+            Some((value(Field::Ipv6Src).to_ipv6().into(), value(Field::Ipv6Dst).to_ipv6().into()))
+        }
+        _ => None,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::packet::{Packet, Tunnel};
 use crate::flow::FlowEntry;
-use crate::wire::{Action, GroupId, OfPort, TableId};
+use crate::wire::{Action, Cookie, GroupId, Match, OfPort, TableId};
 
 /// A frame that left the switch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,10 +21,14 @@ pub struct Output {
 /// Why a packet went to the controller, `ofp_packet_in_reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PacketInReason {
+    /// `OFPR_NO_MATCH`: the table-miss entry, which matches everything at priority 0, said so.
+    NoMatch,
     /// `OFPR_ACTION`: an action said so.
     Action,
     /// `OFPR_INVALID_TTL`: its TTL ran out.
     InvalidTtl,
+    /// Any other, that an action gave.
+    Other(u8),
 }
 
 /// A packet-in.
@@ -36,6 +40,14 @@ pub struct ToController {
     pub max_len: u16,
     /// Table that sent it.
     pub table: TableId,
+    /// Cookie of the entry that sent it; all ones if none did.
+    pub cookie: Cookie,
+    /// Ingress port, tunnel, metadata and registers, those that are not zero.
+    pub metadata: Match,
+    /// Number of the controller that it is for.
+    pub controller: u16,
+    /// What the action has for the controller.
+    pub userdata: Box<[u8]>,
     /// The whole frame.
     pub frame: Vec<u8>,
 }
@@ -76,6 +88,8 @@ pub struct Step {
 pub enum Event {
     /// The packet came in; its line.
     Received(String),
+    /// A copy of the packet goes on from a table, with what connection tracking said; its line.
+    Resumed(TableId, String),
     /// A lookup, and the entry that it found.
     Lookup {
         /// Table.
@@ -102,6 +116,7 @@ impl fmt::Display for Step {
         write!(out, "{:width$}", "", width = 4 * self.depth)?;
         match &self.event {
             Event::Received(packet) => out.write_str(packet),
+            Event::Resumed(table, packet) => write!(out, "resumed in table {table}: {packet}"),
             Event::Lookup { table, entry: Some(entry) } => write!(out, "{table}. {}", flow_text(entry)),
             Event::Lookup { table, entry: None } => write!(out, "{table}. no match: drop"),
             Event::Action(action) => write!(out, "  {}", action_text(action)),
@@ -134,6 +149,15 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Nothing happened to the packet but that it was dropped.
+    pub(super) fn dropped(packet: Packet, why: String) -> Self {
+        let trace = vec![
+            Step { depth: 0, event: Event::Received(packet.to_string()) },
+            Step { depth: 0, event: Event::Note(why) },
+        ];
+        Verdict { outputs: Vec::new(), to_controller: Vec::new(), error: None, trace, packet }
+    }
+
     /// The ports of the outputs, in order.
     pub fn ports(&self) -> Vec<OfPort> {
         self.outputs.iter().map(|output| output.port).collect()
@@ -190,6 +214,8 @@ impl fmt::Display for Verdict {
         let ports = self.outputs.iter().map(|output| output.port.to_string());
         let controller = self.to_controller.iter().map(|packet| match packet.reason {
             PacketInReason::Action => "controller".to_owned(),
+            PacketInReason::NoMatch => "controller (no match)".to_owned(),
+            PacketInReason::Other(reason) => format!("controller (reason {reason})"),
             PacketInReason::InvalidTtl => "controller (TTL ran out)".to_owned(),
         });
         write!(out, "Verdict: output to {}", ports.chain(controller).collect::<Vec<_>>().join(", "))

@@ -11,7 +11,7 @@ mod ovs;
 use std::net::IpAddr;
 
 use generate::{Random, Scenario};
-use ofctl::sim::{FragmentMode, PacketInReason, Switch, Tunnel, TunnelPort, Verdict};
+use ofctl::sim::{FragmentMode, Switch, Tunnel, TunnelPort, Verdict};
 use ofctl::wire::{Field, OfPort};
 use ovs::{Ovs, PORTS, TUNNEL_PORT};
 
@@ -99,12 +99,7 @@ fn simulated_effects(verdict: &Verdict) -> (Vec<Effect>, Vec<Effect>) {
         let tunnel = output.tunnel.map(|tunnel| (tunnel.id, tunnel.dst.to_string()));
         Effect::Output(output.port.0, tunnel)
     });
-    let controller = verdict.to_controller.iter().map(|packet| {
-        Effect::Controller(match packet.reason {
-            PacketInReason::Action => 1,
-            PacketInReason::InvalidTtl => 2,
-        })
-    });
+    let controller = verdict.to_controller.iter().map(|packet| Effect::Controller(packet.reason.number()));
     (outputs.collect(), controller.collect())
 }
 

@@ -203,6 +203,8 @@ impl Task {
             RoundError::Ovsdb(_) => self.ovsdb = None,
             RoundError::OpenFlow(_) => self.openflow = None,
         }
+        // Only a round that comes to its end makes them; what is due must not call for one after another.
+        self.spares_at = None;
         self.retry.failed();
     }
 

@@ -1,0 +1,224 @@
+//! What each action does with a packet under way, ovs-actions(7).
+
+use super::hash;
+use super::key::port_from_16;
+use super::pipeline::{List, Op, Pipeline, resubmit_port};
+use super::trace::RunError;
+use crate::wire::{
+    Action, BundleAlgorithm, BundleOutput, ControllerAction, Field, MaskedField, OfPort, SubField,
+};
+
+/// Number of the reason of a packet whose TTL ran out, `OFPR_INVALID_TTL`.
+const INVALID_TTL: u8 = 2;
+
+impl Pipeline<'_> {
+    pub(super) fn action(&mut self, action: &Action) -> Result<List, RunError> {
+        match action {
+            Action::Output(port) => self.output(*port, None)?,
+            Action::OutputWith { port, .. } => self.output(*port, None)?,
+            Action::OutputTrunc { port, max_len } => self.output_truncated(port_from_16(*port), *max_len)?,
+            Action::OutputReg(part) => match u16::try_from(self.packet.key.bits(*part)) {
+                Ok(port) => self.output(port_from_16(port), None)?,
+                Err(_) => self.note("the port number is out of range"),
+            },
+            Action::Controller { max_len } => {
+                self.punt(&ControllerAction { max_len: *max_len, ..ControllerAction::default() });
+            }
+            Action::ControllerWith(action) if action.pause => {
+                return Err(self.unsupported("controller with a pause: nobody resumes the packet".to_owned()));
+            }
+            Action::ControllerWith(action) => self.punt(action),
+            Action::SetField(field, value) => self.write(field.whole(), value.to_u128()),
+            Action::SetMasked(masked) => self.write_masked(masked),
+            Action::RegLoad { dst, value } => self.write(*dst, (*value).into()),
+            Action::RegMove { src, dst } => {
+                if self.packet.has(src.field) {
+                    self.write(*dst, self.packet.key.bits(*src));
+                } else {
+                    self.note(format!("the packet has no {}", src.field.name()));
+                }
+            }
+            Action::StackPush(part) => self.stack.push((self.packet.key.bits(*part), part.n_bits)),
+            Action::StackPop(part) => match self.stack.pop() {
+                Some((value, _)) => self.packet.key.set_bits(*part, value),
+                None => self.note("the stack is empty"),
+            },
+            Action::PushVlan(tpid) => self.packet.key.push_tag(*tpid),
+            Action::PopVlan => self.packet.key.pop_tag(),
+            Action::SetNwTtl(ttl) => {
+                if self.packet.key.is_ip() {
+                    self.packet.key.put(Field::IpTtl, *ttl);
+                }
+            }
+            Action::DecTtl => return Ok(self.dec_ttl(&[0])),
+            Action::DecTtlIds(ids) => return Ok(self.dec_ttl(ids)),
+            // Queues are the ports' own business: the frames are the same.
+            Action::SetQueue(_) | Action::PopQueue => {}
+            Action::ResubmitTable { table } => self.resubmit(self.packet.in_port(), *table)?,
+            Action::ResubmitPort { port, table } => {
+                self.resubmit(resubmit_port(*port, &self.packet), *table)?;
+            }
+            Action::Group(group) => return self.group(*group),
+            Action::Note(_) => {}
+            Action::Conjunction { .. } => self.note("a clause of a conjunctive match does nothing by itself"),
+            Action::Multipath(multipath) => {
+                let link = hash::multipath(&self.packet.key, multipath);
+                self.packet.key.set_bits(multipath.dst, link.into());
+                self.note(format!("link {link}"));
+            }
+            Action::Bundle(bundle) => self.bundle(bundle)?,
+            Action::Sample(_) => self.note("nobody collects samples"),
+            Action::FinTimeout { idle, hard } => self.fin_timeout(*idle, *hard),
+            Action::Exit => self.exited = true,
+            Action::DeleteField(field) => self.packet.key.set(*field, 0),
+            Action::Clone(actions) => self.clone_packet(actions)?,
+            Action::Ct(ct) => self.ct(ct)?,
+            Action::CtClear => self.ct_clear(),
+            Action::ResubmitCt { port, table } => self.resubmit_ct(*port, *table)?,
+            Action::Learn(learn) => self.learn(learn),
+            unsupported => return Err(self.unsupported(super::trace::action_text(unsupported))),
+        }
+        Ok(List::Continues)
+    }
+
+    /// Writes bits of a field, if the packet has it; otherwise nothing happens, as in Open vSwitch.
+    fn write(&mut self, part: SubField, value: u128) {
+        if self.packet.has(part.field) {
+            self.packet.key.set_bits(part, value);
+        } else {
+            self.note(format!("the packet has no {}", part.field.name()));
+        }
+    }
+
+    fn write_masked(&mut self, masked: &MaskedField) {
+        let MaskedField { field, value, mask } = *masked;
+        if self.packet.has(field) {
+            let (old, mask) = (self.packet.key.value(field), mask.to_u128());
+            self.packet.key.set(field, old & !mask | value.to_u128() & mask);
+        } else {
+            self.note(format!("the packet has no {}", field.name()));
+        }
+    }
+
+    /// A TTL that runs out ends this list of actions, not those that resubmitted to it.
+    fn dec_ttl(&mut self, controllers: &[u16]) -> List {
+        if !self.packet.key.is_ip() {
+            return List::Continues;
+        }
+        match self.packet.key.value(Field::IpTtl) {
+            0 | 1 => {
+                self.note("the TTL runs out");
+                self.punt_invalid_ttl(controllers);
+                List::Ends
+            }
+            ttl => {
+                self.packet.key.put(Field::IpTtl, ttl - 1);
+                List::Continues
+            }
+        }
+    }
+
+    pub(super) fn punt_invalid_ttl(&mut self, controllers: &[u16]) {
+        for id in controllers {
+            self.punt(&ControllerAction { id: *id, reason: INVALID_TTL, ..ControllerAction::default() });
+        }
+    }
+
+    fn output_truncated(&mut self, port: OfPort, max_len: u32) -> Result<(), RunError> {
+        match port {
+            OfPort::TABLE
+            | OfPort::NORMAL
+            | OfPort::FLOOD
+            | OfPort::ALL
+            | OfPort::CONTROLLER
+            | OfPort::ANY => {
+                self.note(format!("output_trunc does not go to port {port}"));
+                Ok(())
+            }
+            port => self.output(port, Some(max_len)),
+        }
+    }
+
+    /// Chooses among ports that are alive.
+    fn bundle(&mut self, bundle: &BundleOutput) -> Result<(), RunError> {
+        let members = bundle.members.iter().map(|member| port_from_16(*member)).enumerate();
+        let ports = &self.switch.ports;
+        let mut alive = members
+            .filter(|(_, port)| ports.is_empty() || ports.get(port).is_some_and(|known| known.is_alive()));
+        let chosen = match bundle.algorithm {
+            BundleAlgorithm::ActiveBackup => alive.next(),
+            BundleAlgorithm::Hrw => {
+                let hash = hash::fields(&self.packet.key, bundle.fields, bundle.basis);
+                alive.max_by_key(|(place, _)| {
+                    (hash::two_words(*place as u32, hash), std::cmp::Reverse(*place))
+                })
+            }
+        };
+        let port = chosen.map_or(OfPort::ANY, |(_, port)| port);
+        self.note(format!("port {port}"));
+        match bundle.dst {
+            Some(dst) => {
+                self.packet.key.set_bits(dst, (port.0 & 0xffff).into());
+                Ok(())
+            }
+            None => self.output(port, None),
+        }
+    }
+
+    /// Shortens the entry's timeouts if the packet says that its connection ends.
+    fn fin_timeout(&mut self, idle: u16, hard: u16) {
+        const FIN_OR_RST: u16 = 0x5;
+        let Some(rule) = &self.rule else { return };
+        let Some(state) = self.switch.tables.state_mut(rule.id).filter(|_| self.tcp_flags & FIN_OR_RST != 0)
+        else {
+            return;
+        };
+        let shorter = |timeout: &mut u16, limit: u16| {
+            if limit != 0 && (*timeout == 0 || *timeout > limit) {
+                *timeout = limit;
+            }
+        };
+        shorter(&mut state.idle_timeout, idle);
+        shorter(&mut state.hard_timeout, hard);
+        self.note("the connection ends: the entry's timeouts are shorter now");
+    }
+
+    /// Does actions with a copy, whose action set is carried out too.
+    fn clone_packet(&mut self, actions: &[Action]) -> Result<(), RunError> {
+        let (packet, stack, action_set) = (self.packet.clone(), self.stack.clone(), self.action_set.clone());
+        let saved = (self.tracked, self.seen, self.unread, self.dropped);
+        self.shown_depth += 1;
+        self.actions(actions)?;
+        self.run_action_set()?;
+        self.shown_depth -= 1;
+        (self.packet, self.stack, self.action_set) = (packet, stack, action_set);
+        // An exit within ends the actions after it too, as in Open vSwitch.
+        (self.tracked, self.seen, self.unread, self.dropped) = saved;
+        Ok(())
+    }
+
+    /// Open vSwitch lets its datapath look at the length, and so does the rest of the actions, and the action set,
+    /// with a copy of the packet for either answer; only lists further out go on with the packet as it was.
+    pub(super) fn check_length(
+        &mut self,
+        length: u16,
+        dst: SubField,
+        rest: &[Op<'_>],
+    ) -> Result<(), RunError> {
+        self.packet.commit();
+        let is_larger = self.packet.frame().len() > usize::from(length);
+        let (packet, stack, action_set) = (self.packet.clone(), self.stack.clone(), self.action_set.clone());
+        let saved = (self.exited, self.tracked, self.seen, self.unread, self.dropped);
+        self.packet.key.set_bits(dst, is_larger.into());
+        self.note(format!(
+            "{} bytes are {}more than {length}",
+            packet.frame().len(),
+            if is_larger { "" } else { "not " }
+        ));
+        self.ops(rest)?;
+        self.run_action_set()?;
+        (self.packet, self.stack, self.action_set) = (packet, stack, action_set);
+        (self.exited, self.tracked, self.seen, self.unread, self.dropped) = saved;
+        Ok(())
+    }
+}

@@ -1,0 +1,255 @@
+//! A private Open vSwitch with several bridges, and hosts in network namespaces of their own.
+//!
+//! No namespace has a name: each lives as long as a process in it, and all processes end with the lab, or with the
+//! thread that made it.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ofctl::client::Target;
+
+/// Says why this cannot run here, if it cannot.
+pub(crate) fn missing() -> Option<String> {
+    let id = Command::new("id").arg("-u").output().ok()?;
+    if id.stdout != b"0\n" {
+        return Some("this is not root".to_owned());
+    }
+    let tools =
+        ["ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "unshare", "nsenter", "setpriv", "ip"];
+    let tools = tools.into_iter().chain(["ethtool"]);
+    let found = |tool: &str| {
+        let flag = if tool == "ip" { "-V" } else { "--version" };
+        Command::new(tool).arg(flag).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+    };
+    let mut wanted = tools
+        .chain(["ping"])
+        .filter(|tool| *tool != "ping" || Command::new("ping").arg("-V").output().is_err());
+    wanted.find(|tool| !found(tool)).map(|tool| format!("{tool} is not installed"))
+}
+
+/// A process in a network namespace.
+pub(crate) struct Namespace(Child);
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Namespace {
+    /// Runs a command in a new namespace.
+    fn start(mut command: Command) -> Namespace {
+        let own = std::fs::read_link("/proc/self/ns/net").unwrap();
+        let namespace = Namespace(command.spawn().unwrap());
+        let path = format!("/proc/{}/ns/net", namespace.0.id());
+        wait_until("the namespace is there", || std::fs::read_link(&path).is_ok_and(|other| other != own));
+        namespace
+    }
+
+    fn process(&self) -> String {
+        self.0.id().to_string()
+    }
+
+    /// A command to be run in here.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--net", "--target", &self.process(), program]);
+        command
+    }
+
+    /// Runs `ip` in here.
+    pub(crate) fn ip(&self, words: &str) {
+        self.run("ip", &words.split(' ').collect::<Vec<_>>());
+    }
+
+    /// Runs a command that must succeed, and gives what it says.
+    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> String {
+        finish(self.command(program).args(arguments))
+    }
+}
+
+fn finish(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The switch's daemons, and its hosts.
+pub(crate) struct Lab {
+    /// Dropped first, as its ports are.
+    hosts: Vec<Namespace>,
+    switch: Namespace,
+    _database: Child2,
+    folder: tempfile::TempDir,
+}
+
+/// A process that ends with this.
+struct Child2(Child);
+
+impl Drop for Child2 {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Lab {
+    /// Starts the daemons, without bridges; `None`, with the reason printed, if it cannot be done here.
+    pub(crate) fn start() -> Option<Lab> {
+        if let Some(reason) = missing() {
+            eprintln!("SKIPPED, no live Open vSwitch: {reason}");
+            return None;
+        }
+        let folder = tempfile::Builder::new().prefix("apps-live-").tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let daemon = |words: &[&str], log: &str| {
+            let mut command = Command::new("setpriv");
+            command.args(["--pdeathsig", "KILL"]).args(words);
+            command.args(["-vconsole:off", &format!("--log-file={}", path(log))]);
+            for variable in ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR"] {
+                command.env(variable, folder.path());
+            }
+            command.stdin(Stdio::null()).stdout(Stdio::null());
+            command
+        };
+        let (database, socket) = (path("conf.db"), path("db.sock"));
+        let schema = "/usr/share/openvswitch/vswitch.ovsschema";
+        finish(Command::new("ovsdb-tool").args(["create", &database, schema]));
+        let remote = format!("--remote=punix:{socket}");
+        let server = Child2(daemon(&["ovsdb-server", &database, &remote], "ovsdb.log").spawn().unwrap());
+        wait_until("ovsdb-server listens", || std::fs::exists(&socket).unwrap());
+        let vswitchd = ["unshare", "--net", "ovs-vswitchd", &format!("unix:{socket}"), "--disable-system"];
+        let switch = Namespace::start(daemon(&vswitchd, "vswitchd.log"));
+        let lab = Lab { hosts: Vec::new(), switch, _database: server, folder };
+        lab.vsctl("--no-wait init");
+        Some(lab)
+    }
+
+    fn vsctl(&self, words: &str) {
+        let mut command = Command::new("ovs-vsctl");
+        command.arg(format!("--db=unix:{}", self.path("db.sock").display())).arg("--timeout=20");
+        finish(command.args(words.split(' ')));
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Adds the bridge `s<number>`, of that datapath id.
+    pub(crate) fn bridge(&self, number: u64) {
+        self.vsctl(&format!(
+            "add-br s{number} -- set bridge s{number} datapath_type=netdev fail_mode=secure \
+             other_config:datapath-id={number:016x}"
+        ));
+    }
+
+    /// Where a bridge is reached.
+    pub(crate) fn target(&self, bridge: u64) -> Target {
+        Target::Unix(self.path(&format!("s{bridge}.mgmt")))
+    }
+
+    /// Links two bridges by a cable whose ends are `s<bridge>p<port>`.
+    pub(crate) fn link(&self, a: (u64, u32), b: (u64, u32)) {
+        let [a_name, b_name] = [a, b].map(|(bridge, port)| format!("s{bridge}p{port}"));
+        self.switch.ip(&format!("link add {a_name} type veth peer name {b_name}"));
+        for ((bridge, port), name) in [(a, a_name), (b, b_name)] {
+            self.plug(bridge, port, &name);
+        }
+    }
+
+    fn plug(&self, bridge: u64, port: u32, name: &str) {
+        self.quiet(&self.switch, name);
+        self.switch.ip(&format!("link set {name} up"));
+        self.vsctl(&format!("add-port s{bridge} {name} -- set interface {name} ofport_request={port}"));
+    }
+
+    /// No IPv6 chatter, and no checksums left to a hardware that is not there.
+    fn quiet(&self, namespace: &Namespace, name: &str) {
+        let file = format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6");
+        namespace.run("sh", &["-c", &format!("! test -e {file} || echo 1 > {file}")]);
+        namespace.run("ethtool", &["-K", name, "tx", "off"]);
+    }
+
+    /// Takes one end of a cable down, or up.
+    pub(crate) fn set_port(&self, bridge: u64, port: u32, up: bool) {
+        self.switch.ip(&format!("link set s{bridge}p{port} {}", if up { "up" } else { "down" }));
+    }
+
+    /// Adds a host with these addresses on `eth0`, of which the last byte of the first is that of its MAC address, and
+    /// gives its place in [`Lab::hosts`].
+    pub(crate) fn host(&mut self, bridge: u64, port: u32, addresses: &[&str]) -> usize {
+        let mut sleeper = Command::new("setpriv");
+        sleeper.args(["--pdeathsig", "KILL", "unshare", "--net", "sleep", "3600"]);
+        let host = Namespace::start(sleeper);
+        let name = format!("s{bridge}p{port}");
+        let process = host.process();
+        self.switch.ip(&format!("link add {name} type veth peer name eth0 netns {process}"));
+        self.quiet(&host, "eth0");
+        host.ip("link set lo up");
+        host.ip(&format!("link set eth0 address 02:00:00:00:{bridge:02x}:{port:02x}"));
+        host.ip("link set eth0 up");
+        for address in addresses {
+            host.ip(&format!("address add {address} dev eth0"));
+        }
+        self.plug(bridge, port, &name);
+        self.hosts.push(host);
+        self.hosts.len() - 1
+    }
+
+    /// A host.
+    pub(crate) fn at(&self, host: usize) -> &Namespace {
+        &self.hosts[host]
+    }
+
+    /// True if `count` pings within a second each are answered, at least one.
+    pub(crate) fn reaches(&self, from: usize, address: &str) -> bool {
+        let mut ping = self.at(from).command("ping");
+        ping.args(["-n", "-q", "-c", "2", "-i", "0.1", "-W", "0.6", address]).stdout(Stdio::null());
+        ping.status().unwrap().success()
+    }
+}
+
+/// Many pings in a row, and when they were answered.
+pub(crate) struct Pinging(Child);
+
+impl Pinging {
+    /// A ping each ten milliseconds.
+    pub(crate) fn start(from: &Namespace, address: &str, count: u32) -> Pinging {
+        let mut ping = from.command("ping");
+        ping.args(["-n", "-D", "-i", "0.01", "-c", &count.to_string(), "-W", "1", address]);
+        Pinging(ping.stdout(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// How many were answered, and the longest time between two answers, with when it began (since the epoch).
+    pub(crate) fn finish(self) -> Answers {
+        let output = self.0.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let times: Vec<f64> = text
+            .lines()
+            .filter(|line| line.contains("icmp_seq="))
+            .filter_map(|line| line.strip_prefix('[')?.split_once(']')?.0.parse().ok())
+            .collect();
+        let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
+        let longest = gaps.fold(0.0, f64::max);
+        Answers { count: times.len(), longest: Duration::from_secs_f64(longest), times }
+    }
+}
+
+/// What came of [`Pinging`].
+pub(crate) struct Answers {
+    pub(crate) count: usize,
+    /// Between two answers.
+    pub(crate) longest: Duration,
+    /// In seconds since the epoch.
+    pub(crate) times: Vec<f64>,
+}
