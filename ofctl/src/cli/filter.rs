@@ -82,20 +82,19 @@ pub(crate) fn encode(
     output: &mut Output,
 ) -> Result<Outcome, CliError> {
     each_line(input, output, |text| {
-        let (xid, message, importance) = if as_json {
+        let (xid, message) = if as_json {
             let (xid, message) = json::parse(text).map_err(Refusal::plain)?;
-            (xid, message, 0)
+            (xid, versions::of_13(message, 0))
         } else {
-            let parsed = versions::importance(text)
-                .and_then(|(rest, importance)| Ok((Xid(0), parse_text(&rest)?, importance)));
-            parsed.map_err(|error| Refusal {
+            let message = versions::parse(text, parse_text).map_err(|error| Refusal {
                 column: Some(error.column),
                 problem: error.problem,
                 code: None,
-            })?
+            })?;
+            (Xid(0), message)
         };
-        let encoded = versions::encode(version, xid, message, importance);
-        let (bytes, warnings) = encoded.map_err(Refusal::plain)?;
+        let mut bytes = Vec::new();
+        let warnings = message.encode(version, xid, &mut bytes).map_err(Refusal::plain)?;
         for warning in warnings {
             // Standard output holds a line for each line and no other.
             let _ = writeln!(std::io::stderr(), "warning: {warning}: {text}");

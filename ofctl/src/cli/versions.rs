@@ -1,15 +1,17 @@
 //! The filters in other versions than 1.3: flow text to their bytes, and their bytes to text.
 
-use ofctl::wire::versions::{FlowMod, GroupMod, GroupModCommand, Message, Version, Warning};
+use ofctl::text::GroupText;
+use ofctl::wire::versions::{FlowMod, GroupMod, GroupModCommand, Message, Version};
 use ofctl::wire::{
-    DecodeError, FlowMod as FlowMod13, GroupId, Instructions, Message as Message13, NO_BUFFER, OfPort, Xid,
+    DecodeError, FlowMod as FlowMod13, GroupDescription, GroupId, Instructions, Message as Message13,
+    NO_BUFFER, OfPort, Xid,
 };
 
 use super::error::SyntaxError;
-use super::{group, print, syntax};
+use super::{print, syntax};
 
 /// A message of 1.3 as one of any version; `importance` is that of a flow.
-fn of_13(message: Message13, importance: u16) -> Message {
+pub(crate) fn of_13(message: Message13, importance: u16) -> Message {
     match message {
         Message13::FlowMod(flow) => Message::FlowMod(FlowMod { flow, importance }),
         Message13::GroupMod(change) => Message::GroupMod(change.into()),
@@ -26,23 +28,21 @@ fn of_13(message: Message13, importance: u16) -> Message {
     }
 }
 
-/// Takes `importance=N` out of a flow's text, which the reader of 1.3 does not know.
-pub(crate) fn importance(text: &str) -> Result<(String, u16), SyntaxError> {
+/// A message of any version from its text: of a flow with perhaps an importance, or of a group with perhaps buckets and
+/// a selection method as 1.5 has them. Anything else is read by `otherwise`, as 1.3.
+pub(crate) fn parse(
+    text: &str,
+    otherwise: impl FnOnce(&str) -> Result<Message13, SyntaxError>,
+) -> Result<Message, SyntaxError> {
+    let start = text.len() - text.trim_start().len();
+    if let Some(group) = text[start..].strip_prefix("group ") {
+        let parsed = GroupText::parse(group, None).map_err(SyntaxError::from);
+        let offset = text.len() - group.len();
+        return parsed.map(|group| Message::GroupMod(group.into())).map_err(|error| error.shifted(offset));
+    }
     let (rest, taken) = syntax::take(text, &["importance"]);
     let importance = taken.get("importance").map_or(Ok(0), |given| syntax::sized(given, "an importance"))?;
-    Ok((rest, importance))
-}
-
-/// A message's bytes in this version, and what is not in them.
-pub(crate) fn encode(
-    version: Version,
-    xid: Xid,
-    message: Message13,
-    importance: u16,
-) -> Result<(Vec<u8>, Vec<Warning>), ofctl::wire::versions::VersionError> {
-    let mut bytes = Vec::new();
-    let warnings = of_13(message, importance).encode(version, xid, &mut bytes)?;
-    Ok((bytes, warnings))
+    otherwise(&rest).map(|message| of_13(message, importance))
 }
 
 /// The version of a message, if it is another than 1.3 and no hello.
@@ -130,7 +130,7 @@ fn group_mod(change: &GroupMod) -> String {
     if matches!(change.command, GroupModCommand::InsertBucket | GroupModCommand::RemoveBucket) {
         out += &format!("command_bucket_id:{},", change.command_bucket);
     }
-    out += &format!("group_id={},type={}", change.group, group::type_name(change.kind));
+    out += &format!("group_id={},type={}", change.group, change.kind.name());
     if let Some(selection) = &change.selection {
         out += &format!(",selection_method={}", selection.method);
         if selection.parameter != 0 {
@@ -154,7 +154,8 @@ fn group_mod(change: &GroupMod) -> String {
     }
     for bucket in &change.buckets {
         // The words of 1.3 for one bucket, with its number.
-        let one = group::text(change.group, change.kind, std::slice::from_ref(&bucket.bucket));
+        let (group, kind, buckets) = (change.group, change.kind, vec![bucket.bucket.clone()]);
+        let one = GroupDescription { kind, group, buckets }.to_string();
         let words = one.split_once(",bucket=").map_or("", |(_, words)| words);
         out += &format!(",bucket=bucket_id:{},{words}", bucket.id);
     }

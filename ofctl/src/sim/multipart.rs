@@ -104,7 +104,12 @@ impl Switch {
                 max_bands: MAX_BANDS as u8,
                 max_color: 0,
             })),
-            MultipartRequest::TableFeatures(_) | MultipartRequest::Unknown { .. } => {
+            MultipartRequest::TableFeatures(_)
+            | MultipartRequest::FlowMonitor(_)
+            | MultipartRequest::IpfixBridge
+            | MultipartRequest::IpfixFlow
+            | MultipartRequest::Experimenter { .. }
+            | MultipartRequest::Unknown { .. } => {
                 return Err(Refusal::Named("OFPBRC_BAD_STAT"));
             }
         })
