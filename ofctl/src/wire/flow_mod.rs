@@ -187,8 +187,18 @@ impl FlowMod {
         input.skip(2)?;
         flow.matching = Match::take(input)?;
         flow.instructions = Instructions::take(input)?;
-        check_goto(flow.table, flow.instructions.goto)?;
+        flow.check_goto()?;
         Ok(flow)
+    }
+
+    /// A packet only ever goes on.
+    pub(super) fn check_goto(&self) -> Result<(), DecodeError> {
+        match self.instructions.goto {
+            Some(goto) if self.table != TableId::ALL && goto <= self.table => {
+                Err(DecodeError::Refused { what: "goto_table", error: "OFPBIC_BAD_TABLE_ID" })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes what stands before the match, but for the padding there.
@@ -213,16 +223,6 @@ impl FlowMod {
             matching: Match::new(),
             instructions: Instructions::default(),
         })
-    }
-}
-
-/// A packet only ever goes on.
-pub(super) fn check_goto(table: TableId, goto: Option<TableId>) -> Result<(), DecodeError> {
-    match goto {
-        Some(goto) if table != TableId::ALL && goto <= table => {
-            Err(DecodeError::Refused { what: "goto_table", error: "OFPBIC_BAD_TABLE_ID" })
-        }
-        _ => Ok(()),
     }
 }
 
