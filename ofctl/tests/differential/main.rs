@@ -7,6 +7,7 @@
 
 mod generate;
 mod messages;
+mod mutations;
 mod oracle;
 #[path = "../properties/messages.rs"]
 mod properties;
