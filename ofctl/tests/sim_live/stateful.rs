@@ -192,6 +192,17 @@ impl Set {
     }
 }
 
+/// True if a frame goes from an address to itself. Two connections can then have one tuple in both directions, and
+/// which of them Open vSwitch finds depends on where its hash puts them.
+fn talks_to_itself(frame: &[u8]) -> bool {
+    let l3 = if frame.get(12..14) == Some(&[0x81, 0x00]) { 18 } else { 14 };
+    match frame.get(l3 - 2..l3) {
+        Some([0x08, 0x00]) => frame[l3 + 12..l3 + 16] == frame[l3 + 16..l3 + 20],
+        Some([0x86, 0xdd]) => frame[l3 + 8..l3 + 24] == frame[l3 + 24..l3 + 40],
+        _ => false,
+    }
+}
+
 /// A packet of few conversations, in either direction.
 fn packet(random: &mut Random) -> Frame {
     let mac = |random: &mut Random| MacAddr([2, 0, 0, 0, 0, random.below(3) as u8]);
@@ -274,7 +285,7 @@ fn conversations_fare_as_in_open_vswitch() {
     let Some(mut ovs) = live() else { return };
     let (seed, rounds) = (setting("SLUICE_SIM_SEED", 1), setting("SLUICE_SIM_CONVERSATIONS", 10));
     let start = Instant::now();
-    let (mut packets, mut frames, mut differences) = (0, 0, Vec::new());
+    let (mut packets, mut frames, mut alone, mut differences) = (0, 0, 0, Vec::new());
     for round in 0..rounds {
         let mut random = Random(seed << 40 | round);
         let set = draw(&mut random);
@@ -300,6 +311,10 @@ fn conversations_fare_as_in_open_vswitch() {
             wanted.sort();
             sent.sort();
             told.push(format!("{port} {}\n{verdict}", ovs::hex(&frame)));
+            if sent != wanted && sent.iter().chain(&wanted).any(|(_, frame)| talks_to_itself(frame)) {
+                alone += 1;
+                break;
+            }
             if sent != wanted {
                 let show = |frames: &[(u32, Vec<u8>)]| -> String {
                     frames.iter().map(|(port, frame)| format!("\n  {port}: {}", ovs::hex(frame))).collect()
@@ -332,7 +347,11 @@ fn conversations_fare_as_in_open_vswitch() {
             }
         }
     }
-    eprintln!("{packets} packets of {rounds} flow sets agree, with {frames} frames");
+    eprintln!(
+        "{packets} packets of {rounds} flow sets agree, with {frames} frames; {alone} sets ended at an address that \
+         talks to itself"
+    );
+    assert!(alone * 10 <= rounds, "{alone} sets ended too early: too little was compared");
     let shown = setting("SLUICE_SIM_SHOW", 1) as usize;
     let first: String = differences.iter().take(shown).map(|text| format!("\n======== {text}")).collect();
     assert!(differences.is_empty(), "{} differ; the first:{first}", differences.len());
