@@ -319,7 +319,14 @@ fn flows_are_refused_as_by_open_vswitch() {
         let theirs = ovs.ofctl("add-flow", Some(&flow.to_string()));
         match (&ours, &theirs) {
             (Ok(()), Ok(_)) => taken += 1,
-            (Err(_), Err(_)) => refused += 1,
+            (Err(ours), Err(theirs)) => {
+                refused += 1;
+                // ovs-ofctl finds some wrong itself, and does not say by what name.
+                let named = theirs.contains("OFPB") || theirs.contains("OFPG") || theirs.contains("OFPM");
+                if named && !theirs.contains(ours.reason.name()) {
+                    differences.push(format!("{flow}\n  we: {}\n  they: {theirs}\n", ours.reason.name()));
+                }
+            }
             _ => differences.push(format!("{flow}\n  we: {ours:?}\n  they: {theirs:?}\n")),
         }
     }
