@@ -228,18 +228,8 @@ impl Pipeline<'_> {
     /// Shortens the entry's timeouts if the packet says that its connection ends.
     fn fin_timeout(&mut self, idle: u16, hard: u16) {
         const FIN_OR_RST: u16 = 0x5;
-        let Some(rule) = &self.rule else { return };
-        let Some(state) = self.switch.tables.state_mut(rule.id).filter(|_| self.tcp_flags & FIN_OR_RST != 0)
-        else {
-            return;
-        };
-        let shorter = |timeout: &mut u16, limit: u16| {
-            if limit != 0 && (*timeout == 0 || *timeout > limit) {
-                *timeout = limit;
-            }
-        };
-        shorter(&mut state.idle_timeout, idle);
-        shorter(&mut state.hard_timeout, hard);
+        let Some(rule) = self.rule.as_ref().filter(|_| self.tcp_flags & FIN_OR_RST != 0) else { return };
+        self.switch.tables.shorten(rule.id, idle, hard);
         self.note("the connection ends: the entry's timeouts are shorter now");
     }
 
