@@ -467,9 +467,10 @@ impl<'a> Pipeline<'a> {
                 }
             }
             OfPort::TABLE => self.resubmit(in_port, TableId(0))?,
-            OfPort::ALL | OfPort::FLOOD | OfPort::NORMAL => {
-                return Err(self.unsupported(super::trace::action_text(&Action::Output(port))));
+            OfPort::ALL | OfPort::FLOOD => {
+                return Err(self.unsupported(format!("{port} without knowing the ports")));
             }
+            OfPort::NORMAL => return Err(self.unsupported(super::trace::action_text(&Action::Output(port)))),
             OfPort::ANY => {}
             _ if port == in_port => self.note("not back out of the ingress port"),
             _ => self.emit(port, limit),

@@ -12,7 +12,7 @@ mod stateful;
 use std::net::IpAddr;
 
 use generate::{Random, Scenario};
-use ofctl::sim::{FragmentMode, Packet, Switch, Tunnel, TunnelPort, Verdict};
+use ofctl::sim::{FragmentMode, Output, Packet, Switch, Tunnel, TunnelPort, Verdict};
 use ofctl::wire::{Field, OfPort};
 use ovs::{Ovs, PORTS, TUNNEL_PORT};
 
@@ -219,7 +219,9 @@ impl Judge {
                     |at: usize| matches!(frame.get(at..at + 2), None | Some([0x81, 0x00] | [0x88, 0xa8]));
                 tag(12) && tag(16)
             };
-            if slow && verdict.outputs.iter().any(|output| two_tags(&output.frame)) {
+            // A write of some bits of a neighbour option's type makes it write the others as zero.
+            let option = between(&trace, "set(nd_ext(", &[')']).is_some_and(|set| set.contains('/'));
+            if option || slow && verdict.outputs.iter().any(|output| two_tags(&output.frame)) {
                 self.skipped += 1;
             } else {
                 let verdict = switch.receive_packet(packet, now).verdict;
@@ -233,10 +235,14 @@ impl Judge {
 
     /// Sends the frame through the datapath, and compares what comes out byte by byte.
     fn compare_frames(&mut self, verdict: &Verdict, in_port: u32, frame: &[u8]) -> Result<(), String> {
-        let real = verdict.outputs.iter().filter(|output| (1..=PORTS).contains(&output.port.0));
+        // No device sends less than an Ethernet header.
+        let sent = |output: &&Output| (1..=PORTS).contains(&output.port.0) && output.frame.len() >= 14;
+        let real = verdict.outputs.iter().filter(sent);
         let mut wanted: Vec<_> = real.map(|output| (output.port.0, output.frame.clone())).collect();
         self.ovs.receive(in_port, frame);
         let mut sent = self.ovs.sent(wanted.len());
+        // What is cached would learn once more, and later.
+        self.ovs.appctl("revalidator/purge", &[]);
         wanted.sort();
         sent.sort();
         if sent != wanted {
