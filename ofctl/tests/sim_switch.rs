@@ -10,10 +10,11 @@ use ofctl::flow::{FlowEntry, FlowFlags};
 use ofctl::packet::Frame;
 use ofctl::sim::{PacketInReason, Switch};
 use ofctl::wire::{
-    Action, BandKind, Bucket, BundleAdd, BundleControl, BundleControlType, BundleFlags, BundleId, FlowMod,
-    FlowModCommand, FlowRemovedReason, FlowStatsRequest, GroupId, GroupMod, GroupModCommand, GroupType,
-    Message, MeterBand, MeterFlags, MeterId, MeterMod, MeterModCommand, MultipartBody, MultipartReply,
-    MultipartRequest, OfPort, PacketOut, PortDescription, PortMod, Role, RoleRequest, TableId,
+    Action, AsyncConfig, BandKind, Bucket, BundleAdd, BundleControl, BundleControlType, BundleFlags,
+    BundleId, Field, FlowMod, FlowModCommand, FlowRemovedReason, FlowStatsRequest, GroupId, GroupMod,
+    GroupModCommand, GroupType, Message, MeterBand, MeterFlags, MeterId, MeterMod, MeterModCommand,
+    MultipartBody, MultipartReply, MultipartRequest, NiciraMessage, OfPort, PacketInFormat, PacketOut,
+    PortDescription, PortMod, Role, RoleRequest, TableId, TlvMap, TlvTableCommand, TlvTableMod,
 };
 
 const A: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -406,4 +407,55 @@ fn every_table_port_and_flow_is_counted() {
             message.encode(ofctl::wire::Xid(1), &mut Vec::new()).unwrap();
         }
     }
+}
+
+#[test]
+fn tunnel_options_are_mapped_once() {
+    let mut switch = switch();
+    let change = |command, index| {
+        let maps = vec![TlvMap { class: 0x0102, kind: index as u8, length: 4, index }];
+        Message::Nicira(NiciraMessage::TlvTableMod(TlvTableMod { command, maps }))
+    };
+    assert_eq!(switch.handle(change(TlvTableCommand::Add, 3)), []);
+    assert_eq!(refused(&mut switch, change(TlvTableCommand::Add, 3)), "NXTTMFC_DUP_ENTRY");
+    assert_eq!(switch.handle(change(TlvTableCommand::Add, 2)), []);
+    let told = |switch: &mut Switch| match &switch.handle(Message::Nicira(NiciraMessage::TlvTableRequest))[..]
+    {
+        [Message::Nicira(NiciraMessage::TlvTableReply(table))] => {
+            table.maps.iter().map(|map| map.index).collect::<Vec<_>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(told(&mut switch), [2, 3]);
+    assert_eq!(switch.handle(change(TlvTableCommand::Delete, 3)), []);
+    assert_eq!(told(&mut switch), [2]);
+}
+
+#[test]
+fn packet_ins_come_in_the_form_and_for_the_controller_that_were_asked_for() {
+    let mut switch = switch();
+    add(
+        &mut switch,
+        "priority=1,udp actions=load:0x9->NXM_NX_REG3[],controller(id=7,userdata=01.02,reason=invalid_ttl)",
+    );
+    add(&mut switch, "priority=1,arp actions=CONTROLLER:65535");
+    // TTLs that ran out are not heard of unless asked for, nor what is for another controller.
+    assert_eq!(switch.receive(OfPort(1), &udp(80), seconds(1)).1, []);
+    assert_eq!(switch.handle(Message::Nicira(NiciraMessage::SetControllerId(7))), []);
+    assert_eq!(switch.receive(OfPort(1), &udp(80), seconds(1)).1, []);
+    let hears = AsyncConfig { packet_in: [0b111, 0], port_status: [0; 2], flow_removed: [0; 2] };
+    assert_eq!(switch.handle(Message::SetAsync(hears)), []);
+    assert_eq!(switch.handle(Message::GetAsyncRequest), [Message::GetAsyncReply(hears)]);
+    let [Message::PacketIn(standard)] = &switch.receive(OfPort(1), &udp(80), seconds(1)).1[..] else {
+        panic!()
+    };
+    assert_eq!(standard.matching.exact(Field::Reg3).unwrap().to_u64(), 9);
+    assert_eq!(switch.handle(Message::Nicira(NiciraMessage::SetPacketInFormat(PacketInFormat::Nxt2))), []);
+    let heard = switch.receive(OfPort(1), &udp(80), seconds(1)).1;
+    let [Message::Nicira(NiciraMessage::PacketIn2(packet))] = &heard[..] else { panic!("{heard:?}") };
+    assert_eq!((packet.reason, &packet.userdata[..], &packet.packet), (Some(2), &[1, 2][..], &udp(80)));
+    // What is for the controller of number 0 is not for this one.
+    let arp = Frame::arp_request(A, [10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+    assert_eq!(switch.receive(OfPort(1), &arp, seconds(1)).1, []);
+    assert_eq!(switch.set_link(OfPort(2), false), []);
 }
