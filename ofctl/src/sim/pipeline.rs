@@ -343,6 +343,10 @@ impl<'a> Pipeline<'a> {
             if self.exited {
                 break;
             }
+            let reads = !matches!(*op, Op::Apply(action) if !Self::needs_reading(action));
+            if self.unread && reads && !self.go_round() {
+                break;
+            }
             match *op {
                 Op::Apply(action) => {
                     self.record(Event::Action(action.clone()));
@@ -463,9 +467,10 @@ impl<'a> Pipeline<'a> {
                 }
             }
             OfPort::TABLE => self.resubmit(in_port, TableId(0))?,
-            OfPort::ALL | OfPort::FLOOD | OfPort::NORMAL => {
-                return Err(self.unsupported(super::trace::action_text(&Action::Output(port))));
+            OfPort::ALL | OfPort::FLOOD => {
+                return Err(self.unsupported(format!("{port} without knowing the ports")));
             }
+            OfPort::NORMAL => return Err(self.unsupported(super::trace::action_text(&Action::Output(port)))),
             OfPort::ANY => {}
             _ if port == in_port => self.note("not back out of the ingress port"),
             _ => self.emit(port, limit),
@@ -535,7 +540,7 @@ impl<'a> Pipeline<'a> {
         }
         for place in chosen {
             self.record(Event::Bucket(id, place));
-            let before = self.packet.key.clone();
+            let (before, unread) = (self.packet.key.clone(), self.unread);
             self.depth += 1;
             self.shown_depth += 1;
             self.actions(&in_set_order(&group.buckets[place].actions))?;
@@ -544,6 +549,7 @@ impl<'a> Pipeline<'a> {
             self.exited = false;
             // Each bucket has a copy of the packet.
             self.packet.key = before;
+            self.unread = unread;
         }
         Ok(List::Continues)
     }
