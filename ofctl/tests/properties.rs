@@ -7,12 +7,16 @@ use std::time::{Duration, Instant};
 use ofctl::flow::{FlowEntry, FlowFlags, FlowKey, FlowStats};
 use ofctl::session::{Config, Session};
 use ofctl::table::{TableDifference, difference};
+use ofctl::text::{GroupCommand, GroupText, Printed};
 use ofctl::wire::{
-    Action, Cookie, Field, FieldValue, FlowMod, FlowModCommand, GroupId, Instructions, Match, Message,
-    MultipartBody, MultipartReply, OfPort, SubField, TableId, Xid,
+    Action, Cookie, Field, FieldValue, FlowMod, FlowModCommand, GroupDescription, GroupId, GroupMod,
+    GroupModCommand, Instructions, Match, Message, MeterConfig, MeterMod, MeterModCommand, MultipartBody,
+    MultipartReply, OfPort, SubField, TableId, Xid,
 };
 use proptest::prelude::*;
 
+#[path = "properties/messages.rs"]
+mod messages;
 #[path = "properties/nicira.rs"]
 mod nicira;
 
@@ -142,10 +146,12 @@ prop_compose! {
         priority in any::<u16>(),
         cookie in any::<u64>(),
         matching in arbitrary_match(),
-        instructions in arbitrary_instructions(),
+        mut instructions in arbitrary_instructions(),
         timeouts in any::<(u16, u16)>(),
         flags in 0u16..32,
     ) -> FlowEntry {
+        // A flow can go only to later tables.
+        instructions.goto = instructions.goto.filter(|goto| goto.0 > table);
         let mut entry = FlowEntry::new(TableId(table), priority)
             .cookie(Cookie(cookie))
             .matching(matching)
@@ -193,6 +199,12 @@ fn apply(table: &mut HashMap<FlowKey, FlowEntry>, difference: TableDifference) {
     }
 }
 
+/// A message of any kind.
+fn any_message() -> impl Strategy<Value = Message> {
+    let kinds: Vec<_> = messages::kinds().into_iter().map(|(_, strategy)| strategy).collect();
+    prop::sample::select(kinds).prop_flat_map(|strategy| strategy)
+}
+
 proptest! {
     #[test]
     fn a_flow_comes_back_from_bytes(entry in arbitrary_flow()) {
@@ -201,6 +213,50 @@ proptest! {
         flow.encode_message(Xid(7), &mut bytes).unwrap();
         prop_assert_eq!(bytes.len() % 8, 1, "not a multiple of eight");
         prop_assert_eq!(Message::decode(&bytes[1..]), Ok((Xid(7), Message::FlowMod(flow))));
+    }
+
+    #[test]
+    fn every_kind_of_message_comes_back_from_bytes(message in any_message(), xid: u32) {
+        let mut bytes = Vec::new();
+        // Some table features are longer than a message can be.
+        if message.encode(Xid(xid), &mut bytes).is_ok() {
+            let read = Message::decode(&bytes);
+            prop_assert_eq!(read.as_ref(), Ok(&(Xid(xid), message)));
+            // And can be said, whatever it holds.
+            prop_assert!(read.is_ok_and(|(xid, message)| !Printed(xid, &message).to_string().is_empty()));
+        }
+    }
+
+    #[test]
+    fn a_cut_message_is_refused(message in any_message(), cut: prop::sample::Index) {
+        let mut bytes = Vec::new();
+        if message.encode(Xid(0), &mut bytes).is_ok() {
+            prop_assert!(Message::decode(&bytes[..cut.index(bytes.len())]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_group_comes_back_from_text(group in messages::group_mod()) {
+        let GroupMod { kind, group, buckets, .. } = group;
+        let wanted = GroupMod { command: GroupModCommand::Add, kind, group, buckets: buckets.clone() };
+        let text = GroupDescription { kind, group, buckets }.to_string();
+        let read = GroupText::parse(&text, Some(GroupCommand::Add)).and_then(GroupMod::try_from);
+        prop_assert_eq!(read, Ok(wanted), "{}", text);
+    }
+
+    #[test]
+    fn a_meter_comes_back_from_text(meter in messages::meter()) {
+        let text = meter.to_string();
+        let read = MeterMod::parse(&text, MeterModCommand::Add);
+        let MeterConfig { flags, meter, bands } = meter;
+        let wanted = MeterMod { command: MeterModCommand::Add, flags, meter, bands };
+        prop_assert_eq!(read, Ok(wanted), "{}", text);
+    }
+
+    #[test]
+    fn no_text_of_a_group_or_meter_panics(text in "(add |delete )?(group_id=[0-9]{1,3},?)?(type=(all|select|ff),?)?\\PC{0,40}(bucket=|bands=)?\\PC{0,30}") {
+        let _ = GroupText::parse(&text, None);
+        let _ = MeterMod::parse(&text, MeterModCommand::Add);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use ofctl::wire::{Message, Xid};
+use ofctl::sim;
+use ofctl::wire::{FlowModCommand, Message, Prerequisite, Xid};
 
 use super::error::CliError;
 use super::output::{Kind, Output};
@@ -74,6 +75,31 @@ fn parse_text(text: &str) -> Result<Message, super::error::SyntaxError> {
     }
 }
 
+/// Refuses what can be written and makes no sense together, as ovs-ofctl does: an action without the match that it
+/// needs, a goto that leads back. What else the simulator does not take, a switch may take.
+fn makes_sense(message: &Message) -> Result<(), Refusal> {
+    let Message::FlowMod(flow) = message else { return Ok(()) };
+    if matches!(flow.command, FlowModCommand::Delete | FlowModCommand::DeleteStrict) {
+        return Ok(());
+    }
+    let Err(sim::Refused { reason, .. }) = sim::Switch::new().with_flows([flow.entry()]) else {
+        return Ok(());
+    };
+    match reason {
+        // Open vSwitch takes such matches; they never come true.
+        sim::Refusal::MatchPrerequisite { needs: Prerequisite::Ct, .. } => Ok(()),
+        sim::Refusal::MatchPrerequisite { .. }
+        | sim::Refusal::ActionPrerequisite { .. }
+        | sim::Refusal::ReadOnly { .. }
+        | sim::Refusal::TagType(_)
+        | sim::Refusal::GotoBackwards(_)
+        | sim::Refusal::NotInActionSet(_) => {
+            Err(Refusal { column: None, problem: reason.to_string(), code: Some(reason.name()) })
+        }
+        _ => Ok(()),
+    }
+}
+
 pub(crate) fn encode(input: &Path, as_json: bool, output: &mut Output) -> Result<Outcome, CliError> {
     each_line(input, output, |text| {
         let (xid, message) = if as_json {
@@ -85,6 +111,7 @@ pub(crate) fn encode(input: &Path, as_json: bool, output: &mut Output) -> Result
                 problem: error.problem,
                 code: None,
             })?;
+            makes_sense(&message)?;
             (Xid(0), message)
         };
         let mut bytes = Vec::new();

@@ -1,6 +1,7 @@
 //! Commands on groups.
 
-use ofctl::wire::{GroupMod, GroupModCommand, Message};
+use ofctl::text::GroupCommand;
+use ofctl::wire::{GroupMod, Message};
 
 use super::args::{Connect, Write};
 use super::error::{CliError, SyntaxError};
@@ -13,33 +14,29 @@ use super::{Outcome, group};
 pub(crate) enum Verb {
     Add,
     Modify,
+    /// Whether it is there or not.
+    ModifyOrAdd,
     Delete,
+    InsertBuckets,
+    RemoveBuckets,
 }
 
-const WORDS: [(&str, GroupModCommand); 3] =
-    [("add", GroupModCommand::Add), ("modify", GroupModCommand::Modify), ("delete", GroupModCommand::Delete)];
-
 impl Verb {
+    /// Reads a group's text. Only an addition may say otherwise, by a command word in front.
     pub(crate) fn read(self, text: &str) -> Result<GroupMod, SyntaxError> {
-        let start = text.len() - text.trim_start().len();
-        for (word, command) in WORDS {
-            if let Some(rest) = text[start..].strip_prefix(word)
-                && (rest.is_empty() || rest.starts_with(|c: char| c.is_whitespace() || c == ','))
-            {
-                let offset = start + word.len();
-                return group::group_mod(&text[offset..], command).map_err(|error| error.shifted(offset));
-            }
-        }
         let command = match self {
-            Verb::Add => GroupModCommand::Add,
-            Verb::Modify => GroupModCommand::Modify,
-            Verb::Delete => GroupModCommand::Delete,
+            Verb::Add => None,
+            Verb::Modify => Some(GroupCommand::Modify),
+            Verb::ModifyOrAdd => Some(GroupCommand::AddOrModify),
+            Verb::Delete => Some(GroupCommand::Delete),
+            Verb::InsertBuckets => Some(GroupCommand::InsertBucket),
+            Verb::RemoveBuckets => Some(GroupCommand::RemoveBucket),
         };
         group::group_mod(text, command)
     }
 }
 
-/// `add-group`, `add-groups`, `mod-group` and `del-groups`.
+/// `add-group`, `add-groups`, `mod-group`, `del-groups`, `insert-buckets` and `remove-buckets`.
 pub(crate) async fn change(
     connect: &Connect,
     name: &str,

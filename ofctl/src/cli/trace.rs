@@ -106,7 +106,7 @@ fn frame(matching: &Match) -> Vec<u8> {
 }
 
 /// The packet that the text names, or that has these bytes and the metadata that the text names.
-fn packet(text: &str, bytes: Option<&[u8]>) -> Result<Packet, SyntaxError> {
+pub(super) fn packet(text: &str, bytes: Option<&[u8]>) -> Result<Packet, SyntaxError> {
     let matching: Match = text.parse::<Match>()?;
     let in_port = OfPort(value(&matching, Field::InPort).unwrap_or_default().to_u64() as u32);
     let built = match bytes {

@@ -283,6 +283,8 @@ fn append(body: &mut MultipartBody, part: MultipartBody) -> bool {
         (MultipartBody::MeterStats(all), MultipartBody::MeterStats(part)) => all.extend(part),
         (MultipartBody::MeterConfig(all), MultipartBody::MeterConfig(part)) => all.extend(part),
         (MultipartBody::TableFeatures(all), MultipartBody::TableFeatures(part)) => all.extend(part),
+        (MultipartBody::FlowMonitor(all), MultipartBody::FlowMonitor(part)) => all.extend(part),
+        (MultipartBody::IpfixFlow(all), MultipartBody::IpfixFlow(part)) => all.extend(part),
         (MultipartBody::Unknown { kind, body: all }, MultipartBody::Unknown { kind: same, body })
             if *kind == same =>
         {
@@ -323,6 +325,12 @@ impl fmt::Display for Offending<'_> {
                 MultipartRequest::MeterConfig(meter) => write!(out, "config request of meter {meter}"),
                 MultipartRequest::MeterFeatures => out.write_str("meter features request"),
                 MultipartRequest::TableFeatures(_) => out.write_str("table features request"),
+                MultipartRequest::FlowMonitor(_) => out.write_str("flow monitor request"),
+                MultipartRequest::IpfixBridge => out.write_str("IPFIX statistics request of the bridge"),
+                MultipartRequest::IpfixFlow => out.write_str("IPFIX statistics request of flows"),
+                MultipartRequest::Experimenter { experimenter, kind, .. } => {
+                    write!(out, "multipart request {kind} of experimenter {experimenter:#x}")
+                }
                 MultipartRequest::Unknown { kind, .. } => write!(out, "multipart request {kind}"),
             },
             other => write!(out, "{other:?}"),

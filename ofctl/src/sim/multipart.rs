@@ -104,6 +104,12 @@ impl Switch {
                 max_bands: MAX_BANDS as u8,
                 max_color: 0,
             })),
+            MultipartRequest::FlowMonitor(_)
+            | MultipartRequest::IpfixBridge
+            | MultipartRequest::IpfixFlow
+            | MultipartRequest::Experimenter { .. } => {
+                return Err(Refusal::Named("OFPBRC_BAD_EXPERIMENTER"));
+            }
             MultipartRequest::TableFeatures(_) | MultipartRequest::Unknown { .. } => {
                 return Err(Refusal::Named("OFPBRC_BAD_STAT"));
             }

@@ -1,4 +1,4 @@
-//! The flow syntax of ovs-ofctl(8): printing as `ovs-ofctl dump-flows --no-stats` prints, and reading.
+//! The flow, group and meter syntax of ovs-ofctl(8), both ways, and messages in the words of `ovs-ofctl ofp-print`.
 //!
 //! ```
 //! use ofctl::flow::FlowEntry;
@@ -12,14 +12,20 @@
 //! ```
 
 mod actions;
+mod group;
 mod matching;
+mod meter;
 mod nicira;
 mod parse_actions;
 mod parse_flow;
 mod parse_nicira;
+mod print;
 mod value;
 
 use std::fmt;
+
+pub use group::{BucketPlace, GroupCommand, GroupText, Selection};
+pub use print::{Printed, WithStats, aggregate, description, fragment_mode, frame, hex, parts, port, tables};
 
 use crate::flow::{FlowEntry, FlowFlags, FlowKey};
 
@@ -27,7 +33,7 @@ use crate::flow::{FlowEntry, FlowFlags, FlowKey};
 pub const DEFAULT_PRIORITY: u16 = 0x8000;
 
 /// Flags by the names that flow text gives them.
-const FLAGS: [(FlowFlags, &str); 5] = [
+pub const FLAGS: [(FlowFlags, &str); 5] = [
     (FlowFlags::SEND_FLOW_REM, "send_flow_rem"),
     (FlowFlags::CHECK_OVERLAP, "check_overlap"),
     (FlowFlags::RESET_COUNTS, "reset_counts"),
@@ -78,6 +84,25 @@ pub enum ParseProblem {
         name: String,
         /// What it needs.
         needs: &'static str,
+    },
+    /// No such property.
+    #[error("'{name}' is no {what}; ovs-ofctl(8) lists them")]
+    Unknown {
+        /// What it should be.
+        what: &'static str,
+        /// The text.
+        name: String,
+    },
+    /// Something that must not be there.
+    #[error("{0} has no place here")]
+    Superfluous(&'static str),
+    /// Something that this version of OpenFlow cannot carry.
+    #[error("{what} needs OpenFlow {version}; 1.3 cannot carry it")]
+    NeedsVersion {
+        /// What.
+        what: &'static str,
+        /// The first version that has it.
+        version: &'static str,
     },
     /// A field, property or instruction stands twice.
     #[error("'{0}' stands there twice")]

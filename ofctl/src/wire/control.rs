@@ -136,6 +136,18 @@ pub enum Role {
     Secondary,
 }
 
+impl Role {
+    pub(super) fn take(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match input.u32()? {
+            0 => Role::NoChange,
+            1 => Role::Equal,
+            2 => Role::Primary,
+            3 => Role::Secondary,
+            _ => return Err(DecodeError::Refused { what: "role", error: "OFPRRFC_BAD_ROLE" }),
+        })
+    }
+}
+
 /// `OFPT_ROLE_REQUEST` and its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RoleRequest {
@@ -153,13 +165,7 @@ impl RoleRequest {
     }
 
     pub(super) fn take(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let role = match input.u32()? {
-            0 => Role::NoChange,
-            1 => Role::Equal,
-            2 => Role::Primary,
-            3 => Role::Secondary,
-            _ => return Err(DecodeError::Refused { what: "role", error: "OFPRRFC_BAD_ROLE" }),
-        };
+        let role = Role::take(input)?;
         input.skip(4)?;
         Ok(RoleRequest { role, generation: input.u64()? })
     }

@@ -187,6 +187,7 @@ impl FlowMod {
         input.skip(2)?;
         flow.matching = Match::take(input)?;
         flow.instructions = Instructions::take(input)?;
+        check_goto(flow.table, flow.instructions.goto)?;
         Ok(flow)
     }
 
@@ -215,6 +216,16 @@ impl FlowMod {
     }
 }
 
+/// A packet only ever goes on.
+pub(super) fn check_goto(table: TableId, goto: Option<TableId>) -> Result<(), DecodeError> {
+    match goto {
+        Some(goto) if table != TableId::ALL && goto <= table => {
+            Err(DecodeError::Refused { what: "goto_table", error: "OFPBIC_BAD_TABLE_ID" })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// `ofp_group_mod_command`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GroupModCommand {
@@ -224,6 +235,12 @@ pub enum GroupModCommand {
     Modify,
     /// `OFPGC_DELETE`.
     Delete,
+    /// `OFPGC_ADD_OR_MOD` of Open vSwitch: a modify, or an addition if there is no such group.
+    AddOrModify,
+}
+
+impl GroupModCommand {
+    const ADD_OR_MODIFY: u16 = 0x8000;
 }
 
 /// `ofp_group_type`, OpenFlow 1.3.5 §5.6.1.
@@ -309,7 +326,10 @@ pub struct GroupMod {
 
 impl GroupMod {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        out.put_u16(self.command as u16);
+        out.put_u16(match self.command {
+            GroupModCommand::AddOrModify => GroupModCommand::ADD_OR_MODIFY,
+            command => command as u16,
+        });
         out.put_u8(self.kind as u8);
         out.put_u8(0);
         out.put_u32(self.group.0);
@@ -321,6 +341,7 @@ impl GroupMod {
             0 => GroupModCommand::Add,
             1 => GroupModCommand::Modify,
             2 => GroupModCommand::Delete,
+            GroupModCommand::ADD_OR_MODIFY => GroupModCommand::AddOrModify,
             other => return Err(DecodeError::BadValue { what: "group_mod command", value: other.into() }),
         };
         let kind = GroupType::take(input)?;
@@ -344,6 +365,29 @@ pub enum FlowRemovedReason {
     GroupDelete,
     /// Any other.
     Other(u8),
+}
+
+impl FlowRemovedReason {
+    /// `OFPRR_*`.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            FlowRemovedReason::IdleTimeout => 0,
+            FlowRemovedReason::HardTimeout => 1,
+            FlowRemovedReason::Delete => 2,
+            FlowRemovedReason::GroupDelete => 3,
+            FlowRemovedReason::Other(other) => other,
+        }
+    }
+
+    pub(super) fn from_number(number: u8) -> Self {
+        match number {
+            0 => FlowRemovedReason::IdleTimeout,
+            1 => FlowRemovedReason::HardTimeout,
+            2 => FlowRemovedReason::Delete,
+            3 => FlowRemovedReason::GroupDelete,
+            other => FlowRemovedReason::Other(other),
+        }
+    }
 }
 
 /// `OFPT_FLOW_REMOVED`, OpenFlow 1.3.5 §7.4.2.
@@ -371,13 +415,7 @@ impl FlowRemoved {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.put_u64(self.cookie.0);
         out.put_u16(self.key.priority);
-        out.put_u8(match self.reason {
-            FlowRemovedReason::IdleTimeout => 0,
-            FlowRemovedReason::HardTimeout => 1,
-            FlowRemovedReason::Delete => 2,
-            FlowRemovedReason::GroupDelete => 3,
-            FlowRemovedReason::Other(other) => other,
-        });
+        out.put_u8(self.reason.number());
         out.put_u8(self.key.table.0);
         put_duration(self.duration, out);
         out.put_u16(self.idle_timeout);
@@ -390,13 +428,7 @@ impl FlowRemoved {
     pub(crate) fn take(input: &mut Reader<'_>) -> Result<FlowRemoved, DecodeError> {
         let cookie = Cookie(input.u64()?);
         let priority = input.u16()?;
-        let reason = match input.u8()? {
-            0 => FlowRemovedReason::IdleTimeout,
-            1 => FlowRemovedReason::HardTimeout,
-            2 => FlowRemovedReason::Delete,
-            3 => FlowRemovedReason::GroupDelete,
-            other => FlowRemovedReason::Other(other),
-        };
+        let reason = FlowRemovedReason::from_number(input.u8()?);
         let table = TableId(input.u8()?);
         let duration = take_duration(input)?;
         let idle_timeout = input.u16()?;

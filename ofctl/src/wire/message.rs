@@ -8,6 +8,7 @@ use super::ids::{BundleId, OfPort, Xid};
 use super::meter::MeterMod;
 use super::multipart::{MultipartReply, MultipartRequest, take_each};
 use super::nxt::NiciraMessage;
+use super::onf::OnfMessage;
 use super::port::{PacketIn, PacketOut, PortStatus};
 
 /// The version number of OpenFlow 1.3 in message headers.
@@ -304,6 +305,8 @@ pub enum Message {
     SetAsync(AsyncConfig),
     /// One of Nicira's `OFPT_EXPERIMENTER`s.
     Nicira(NiciraMessage),
+    /// One of the Open Networking Foundation's `OFPT_EXPERIMENTER`s, but for bundles.
+    Onf(OnfMessage),
     /// `ONF_ET_BUNDLE_CONTROL`.
     BundleControl(BundleControl),
     /// `ONF_ET_BUNDLE_ADD_MESSAGE`.
@@ -518,6 +521,11 @@ impl Message {
                 message.encode(out);
                 Ok(())
             }),
+            Message::Onf(message) => put(EXPERIMENTER, &|out| {
+                out.put_u32(super::ONF_EXPERIMENTER);
+                out.put_u32(message.subtype());
+                message.encode(out)
+            }),
             Message::Experimenter { experimenter, kind, data } => put(EXPERIMENTER, &|out| {
                 out.put_u32(*experimenter);
                 out.put_u32(*kind);
@@ -535,7 +543,8 @@ impl Message {
         Self::decode_within(bytes, true)
     }
 
-    fn decode_within(bytes: &[u8], may_be_bundle: bool) -> Result<(Xid, Message), DecodeError> {
+    /// Decodes a message that may stand inside another; `may_be_bundle` is false in there, so that nesting has an end.
+    pub(super) fn decode_within(bytes: &[u8], may_be_bundle: bool) -> Result<(Xid, Message), DecodeError> {
         let mut input = Reader::new("message", bytes);
         let Some(header) = MessageHeader::peek(bytes)? else {
             return Err(DecodeError::Truncated {
@@ -588,6 +597,9 @@ impl Message {
             kind::QUEUE_GET_CONFIG_REQUEST => {
                 let port = OfPort(body.u32()?);
                 body.skip(4)?;
+                if port >= OfPort::MAX && port != OfPort::ANY {
+                    return Err(DecodeError::Refused { what: "queues of a port", error: "OFPQOFC_BAD_PORT" });
+                }
                 Message::QueueGetConfigRequest(port)
             }
             kind::QUEUE_GET_CONFIG_REPLY => {
@@ -620,7 +632,7 @@ fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
     Ok(())
 }
 
-/// Takes an experimenter message. A bundle inside a bundle is refused, so that nesting has an end.
+/// Takes an experimenter message; those that hold a message are refused inside of one.
 fn take_experimenter(body: &mut Reader<'_>, xid: Xid, may_be_bundle: bool) -> Result<Message, DecodeError> {
     let experimenter = body.u32()?;
     let kind = body.u32()?;
@@ -650,6 +662,10 @@ fn take_experimenter(body: &mut Reader<'_>, xid: Xid, may_be_bundle: bool) -> Re
             }
             Ok(Message::BundleAdd(BundleAdd { bundle, flags, message: Box::new(message) }))
         }
+        (super::ONF_EXPERIMENTER, kind) => Ok(match OnfMessage::take(kind, body, may_be_bundle)? {
+            Some(message) => Message::Onf(message),
+            None => Message::Experimenter { experimenter, kind, data: body.rest().to_vec() },
+        }),
         (super::NICIRA_EXPERIMENTER, kind) => Ok(match NiciraMessage::take(kind, body)? {
             Some(message) => Message::Nicira(message),
             None => Message::Experimenter { experimenter, kind, data: body.rest().to_vec() },

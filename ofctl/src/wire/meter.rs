@@ -12,6 +12,12 @@ use super::multipart::take_each;
 pub struct MeterId(pub u32);
 
 impl MeterId {
+    /// Largest number of an ordinary meter, `OFPM_MAX`.
+    pub const MAX: MeterId = MeterId(0xffff_0000);
+    /// `OFPM_SLOWPATH`: packets that go to the switch's own processor.
+    pub const SLOWPATH: MeterId = MeterId(0xffff_fffd);
+    /// `OFPM_CONTROLLER`: packets that go to the controller.
+    pub const CONTROLLER: MeterId = MeterId(0xffff_fffe);
     /// `OFPM_ALL`: every meter, in deletes and requests.
     pub const ALL: MeterId = MeterId(0xffff_ffff);
 }
@@ -147,7 +153,7 @@ impl MeterMod {
         };
         let flags = MeterFlags(input.u16()?);
         let meter = MeterId(input.u32()?);
-        if flags.0 & !0xf != 0 {
+        if flags.contains(MeterFlags::KBPS | MeterFlags::PKTPS) && command != MeterModCommand::Delete {
             return Err(DecodeError::Refused { what: "meter_mod", error: "OFPMMFC_BAD_FLAGS" });
         }
         Ok(MeterMod { command, flags, meter, bands: take_each(input, MeterBand::take)? })

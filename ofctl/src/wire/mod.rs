@@ -16,7 +16,9 @@
 
 mod action;
 mod action_codec;
+mod async_config;
 pub mod borrowed;
+mod conntrack;
 mod control;
 mod ct;
 mod cursor;
@@ -31,17 +33,22 @@ mod learn;
 mod matching;
 mod message;
 mod meter;
+mod monitor;
 mod multipart;
 mod names;
 mod nicira;
 mod nxt;
+mod onf;
 mod oxm;
 mod port;
 mod stats;
+mod table_features;
 mod value;
 pub mod versions;
 
 pub use action::{Action, Instructions};
+pub use async_config::{AsyncMessage, AsyncProperty};
+pub use conntrack::{CtFlush, CtTuple};
 pub use control::{AsyncConfig, PortMod, QueueConfig, Role, RoleRequest, TableMod};
 pub use ct::{Ct, CtFlags, CtZone, Nat, NatFlags, NatRange};
 pub use cursor::Reader;
@@ -62,6 +69,7 @@ pub use meter::{
     BandKind, Counters, MeterBand, MeterConfig, MeterFeatures, MeterFlags, MeterId, MeterMod,
     MeterModCommand, MeterStats,
 };
+pub use monitor::{FlowChange, FlowEvent, FlowMonitor, FlowUpdate, MonitorFlags, MonitorId};
 pub use multipart::{
     AggregateStats, FlowStatsRequest, MultipartBody, MultipartReply, MultipartRequest, SwitchDescription,
     TableStats,
@@ -71,10 +79,10 @@ pub use nicira::{
     Multipath, MultipathAlgorithm, PacketType, Sample, SampleDirection,
 };
 pub use nxt::{NiciraMessage, PacketIn2, PacketInFormat, TlvMap, TlvTable, TlvTableCommand, TlvTableMod};
+pub use onf::{ForwardedRequest, OnfMessage, RoleReason, RoleStatus};
 pub use port::{PacketIn, PacketOut, PortDescription, PortReason, PortStatus};
-pub use stats::{
-    GroupDescription, GroupFeatures, GroupStats, PortStats, QueueId, QueueStats, TableFeatures, TableProperty,
-};
+pub use stats::{GroupDescription, GroupFeatures, GroupStats, IpfixStats, PortStats, QueueId, QueueStats};
+pub use table_features::{ActionId, FieldId, InstructionId, TableFeatures, TableProperty, When};
 pub use value::FieldValue;
 
 /// Nicira's experimenter number, of the extensions that Open vSwitch speaks.

@@ -7,10 +7,10 @@ use super::flow_mod::{put_duration, take_duration};
 use super::ids::{Cookie, GroupId, OfPort, TableId};
 use super::matching::Match;
 use super::meter::{MeterConfig, MeterFeatures, MeterId, MeterStats};
+use super::monitor::{FlowMonitor, FlowUpdate};
 use super::port::{PortDescription, put_text, take_text};
-use super::stats::{
-    GroupDescription, GroupFeatures, GroupStats, PortStats, QueueId, QueueStats, TableFeatures,
-};
+use super::stats::{GroupDescription, GroupFeatures, GroupStats, IpfixStats, PortStats, QueueId, QueueStats};
+use super::table_features::TableFeatures;
 use crate::flow::{FlowEntry, FlowFlags, FlowStats};
 
 /// `OFPMP_*`.
@@ -29,6 +29,21 @@ pub(super) mod kind {
     pub(in crate::wire) const METER_FEATURES: u16 = 11;
     pub(in crate::wire) const TABLE_FEATURES: u16 = 12;
     pub(in crate::wire) const PORT_DESC: u16 = 13;
+    pub(in crate::wire) const EXPERIMENTER: u16 = 0xffff;
+}
+
+/// Whose multipart message it is and its own type, of those that are known here.
+mod experimenter {
+    use crate::wire::{NICIRA_EXPERIMENTER, ONF_EXPERIMENTER};
+
+    pub(super) const FLOW_MONITOR: (u32, u32) = (ONF_EXPERIMENTER, 1870);
+    pub(super) const IPFIX_BRIDGE: (u32, u32) = (NICIRA_EXPERIMENTER, 3);
+    pub(super) const IPFIX_FLOW: (u32, u32) = (NICIRA_EXPERIMENTER, 4);
+}
+
+fn put_experimenter((experimenter, kind): (u32, u32), out: &mut Vec<u8>) {
+    out.put_u32(experimenter);
+    out.put_u32(kind);
 }
 
 /// `OFPMPF_REQ_MORE` and `OFPMPF_REPLY_MORE`.
@@ -127,6 +142,21 @@ pub enum MultipartRequest {
     MeterFeatures,
     /// `OFPMP_TABLE_FEATURES`; without any it only asks.
     TableFeatures(Vec<TableFeatures>),
+    /// `ONFST_FLOW_MONITOR`: begins to watch flows.
+    FlowMonitor(Vec<FlowMonitor>),
+    /// `NXST_IPFIX_BRIDGE`.
+    IpfixBridge,
+    /// `NXST_IPFIX_FLOW`.
+    IpfixFlow,
+    /// Any other `OFPMP_EXPERIMENTER`.
+    Experimenter {
+        /// Whose it is.
+        experimenter: u32,
+        /// Its own type.
+        kind: u32,
+        /// What follows.
+        data: Vec<u8>,
+    },
     /// Any other.
     Unknown {
         /// `OFPMP_*`.
@@ -153,6 +183,10 @@ impl MultipartRequest {
             MultipartRequest::MeterConfig(_) => kind::METER_CONFIG,
             MultipartRequest::MeterFeatures => kind::METER_FEATURES,
             MultipartRequest::TableFeatures(_) => kind::TABLE_FEATURES,
+            MultipartRequest::FlowMonitor(_)
+            | MultipartRequest::IpfixBridge
+            | MultipartRequest::IpfixFlow
+            | MultipartRequest::Experimenter { .. } => kind::EXPERIMENTER,
             MultipartRequest::Unknown { kind, .. } => *kind,
         };
         out.put_u16(kind);
@@ -173,6 +207,16 @@ impl MultipartRequest {
                 out.put_u32(queue.0);
             }
             MultipartRequest::TableFeatures(tables) => tables.iter().for_each(|table| table.encode(out)),
+            MultipartRequest::FlowMonitor(monitors) => {
+                put_experimenter(experimenter::FLOW_MONITOR, out);
+                monitors.iter().for_each(|monitor| monitor.encode(out));
+            }
+            MultipartRequest::IpfixBridge => put_experimenter(experimenter::IPFIX_BRIDGE, out),
+            MultipartRequest::IpfixFlow => put_experimenter(experimenter::IPFIX_FLOW, out),
+            MultipartRequest::Experimenter { experimenter, kind, data } => {
+                put_experimenter((*experimenter, *kind), out);
+                out.put(data);
+            }
             MultipartRequest::Description
             | MultipartRequest::Table
             | MultipartRequest::PortDescription
@@ -205,6 +249,16 @@ impl MultipartRequest {
             kind::METER_CONFIG => MultipartRequest::MeterConfig(MeterId(take_padded(input)?)),
             kind::METER_FEATURES => MultipartRequest::MeterFeatures,
             kind::TABLE_FEATURES => MultipartRequest::TableFeatures(take_each(input, TableFeatures::take)?),
+            kind::EXPERIMENTER => match (input.u32()?, input.u32()?) {
+                experimenter::FLOW_MONITOR => {
+                    MultipartRequest::FlowMonitor(take_each(input, FlowMonitor::take)?)
+                }
+                experimenter::IPFIX_BRIDGE => MultipartRequest::IpfixBridge,
+                experimenter::IPFIX_FLOW => MultipartRequest::IpfixFlow,
+                (experimenter, kind) => {
+                    MultipartRequest::Experimenter { experimenter, kind, data: input.rest().to_vec() }
+                }
+            },
             kind => MultipartRequest::Unknown { kind, body: input.rest().to_vec() },
         })
     }
@@ -280,6 +334,21 @@ pub enum MultipartBody {
     MeterFeatures(MeterFeatures),
     /// `OFPMP_TABLE_FEATURES`.
     TableFeatures(Vec<TableFeatures>),
+    /// `ONFST_FLOW_MONITOR`: what happened to flows; also unasked, under transaction number 0.
+    FlowMonitor(Vec<FlowUpdate>),
+    /// `NXST_IPFIX_BRIDGE`.
+    IpfixBridge(Box<IpfixStats>),
+    /// `NXST_IPFIX_FLOW`.
+    IpfixFlow(Vec<IpfixStats>),
+    /// Any other `OFPMP_EXPERIMENTER`.
+    Experimenter {
+        /// Whose it is.
+        experimenter: u32,
+        /// Its own type.
+        kind: u32,
+        /// What follows.
+        data: Vec<u8>,
+    },
     /// Any other.
     Unknown {
         /// `OFPMP_*`.
@@ -315,6 +384,10 @@ impl MultipartReply {
             MultipartBody::MeterConfig(_) => kind::METER_CONFIG,
             MultipartBody::MeterFeatures(_) => kind::METER_FEATURES,
             MultipartBody::TableFeatures(_) => kind::TABLE_FEATURES,
+            MultipartBody::FlowMonitor(_)
+            | MultipartBody::IpfixBridge(_)
+            | MultipartBody::IpfixFlow(_)
+            | MultipartBody::Experimenter { .. } => kind::EXPERIMENTER,
             MultipartBody::Unknown { kind, .. } => *kind,
         };
         out.put_u16(kind);
@@ -356,6 +429,22 @@ impl MultipartReply {
             MultipartBody::MeterConfig(meters) => meters.iter().for_each(|meter| meter.encode(out)),
             MultipartBody::MeterFeatures(features) => features.encode(out),
             MultipartBody::TableFeatures(tables) => tables.iter().for_each(|table| table.encode(out)),
+            MultipartBody::FlowMonitor(updates) => {
+                put_experimenter(experimenter::FLOW_MONITOR, out);
+                updates.iter().try_for_each(|update| update.encode(out))?;
+            }
+            MultipartBody::IpfixBridge(stats) => {
+                put_experimenter(experimenter::IPFIX_BRIDGE, out);
+                stats.encode(out);
+            }
+            MultipartBody::IpfixFlow(all) => {
+                put_experimenter(experimenter::IPFIX_FLOW, out);
+                all.iter().for_each(|stats| stats.encode(out));
+            }
+            MultipartBody::Experimenter { experimenter, kind, data } => {
+                put_experimenter((*experimenter, *kind), out);
+                out.put(data);
+            }
             MultipartBody::Unknown { body, .. } => out.put(body),
         }
         Ok(())
@@ -394,7 +483,17 @@ impl MultipartReply {
             kind::METER => MultipartBody::MeterStats(take_each(input, MeterStats::take)?),
             kind::METER_CONFIG => MultipartBody::MeterConfig(take_each(input, MeterConfig::take)?),
             kind::METER_FEATURES => MultipartBody::MeterFeatures(MeterFeatures::take(input)?),
+            // A reply has at least one, where a request may have none.
+            kind::TABLE_FEATURES if input.is_empty() => return Err(input.bad_length(0)),
             kind::TABLE_FEATURES => MultipartBody::TableFeatures(take_each(input, TableFeatures::take)?),
+            kind::EXPERIMENTER => match (input.u32()?, input.u32()?) {
+                experimenter::FLOW_MONITOR => MultipartBody::FlowMonitor(take_each(input, FlowUpdate::take)?),
+                experimenter::IPFIX_BRIDGE => MultipartBody::IpfixBridge(Box::new(IpfixStats::take(input)?)),
+                experimenter::IPFIX_FLOW => MultipartBody::IpfixFlow(take_each(input, IpfixStats::take)?),
+                (experimenter, kind) => {
+                    MultipartBody::Experimenter { experimenter, kind, data: input.rest().to_vec() }
+                }
+            },
             kind => MultipartBody::Unknown { kind, body: input.rest().to_vec() },
         };
         Ok(MultipartReply { more, body })

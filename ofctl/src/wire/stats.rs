@@ -1,14 +1,13 @@
-//! Statistics and features of groups, ports, queues and tables: OpenFlow 1.3.5 §7.3.5.5 to §7.3.5.10.
+//! Statistics and features of groups, ports and queues: OpenFlow 1.3.5 §7.3.5.6 to §7.3.5.10; and Nicira's of IPFIX.
 
 use std::time::Duration;
 
 use super::cursor::{Nested, Padding, Put, Reader};
 use super::error::{DecodeError, EncodeError};
 use super::flow_mod::{Bucket, GroupType, put_duration, take_duration};
-use super::ids::{GroupId, OfPort, TableId};
+use super::ids::{GroupId, OfPort};
 use super::meter::Counters;
 use super::multipart::take_each;
-use super::port::{put_text, take_text};
 
 /// A queue of a port, or with requests all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,7 +19,10 @@ impl QueueId {
 }
 
 /// Reads what its own length bounds; the length stands first and counts itself.
-fn take_bounded<'a>(what: &'static str, input: &mut Reader<'a>) -> Result<Reader<'a>, DecodeError> {
+pub(super) fn take_bounded<'a>(
+    what: &'static str,
+    input: &mut Reader<'a>,
+) -> Result<Reader<'a>, DecodeError> {
     let length = usize::from(input.u16()?);
     let rest = length.checked_sub(2).ok_or(DecodeError::BadLength { what, length })?;
     input.sub(what, rest)
@@ -242,75 +244,59 @@ impl QueueStats {
     }
 }
 
-/// `ofp_table_feature_prop_header` and what follows it: a list of one kind, as the switch gave it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct TableProperty {
-    /// `OFPTFPT_*`.
-    pub kind: u16,
-    /// The list: instructions, tables, actions or OXM headers.
-    pub list: Box<[u8]>,
+/// `nx_ipfix_stats_reply`: what an IPFIX exporter of the bridge did. A counter that is not known is all ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[allow(missing_docs, reason = "nicira-ext.h's own names say it")]
+pub struct IpfixStats {
+    pub total_flows: u64,
+    pub current_flows: u64,
+    pub packets: u64,
+    pub ipv4_packets: u64,
+    pub ipv6_packets: u64,
+    pub error_packets: u64,
+    pub ipv4_error_packets: u64,
+    pub ipv6_error_packets: u64,
+    pub tx_packets: u64,
+    pub tx_errors: u64,
+    /// The set of collectors that sample actions name; without meaning for the bridge's own exporter.
+    pub collector_set: u32,
 }
 
-/// `ofp_table_features`, OpenFlow 1.3.5 §7.3.5.5.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct TableFeatures {
-    /// The table.
-    pub table: TableId,
-    /// Its name, at most 31 bytes.
-    pub name: String,
-    /// Bits of the metadata that can be matched.
-    pub metadata_match: u64,
-    /// Bits of the metadata that can be written.
-    pub metadata_write: u64,
-    /// `OFPTC_*`.
-    pub config: u32,
-    /// Entries at most.
-    pub max_entries: u32,
-    /// What its entries can hold.
-    pub properties: Vec<TableProperty>,
-}
-
-impl TableFeatures {
+impl IpfixStats {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        let mut out = Nested::begin(out, 0, Padding::None);
-        out.put_u16(0);
-        out.put_u8(self.table.0);
-        out.put_zeros(5);
-        put_text(&self.name, 32, &mut out);
-        out.put_u64(self.metadata_match);
-        out.put_u64(self.metadata_write);
-        out.put_u32(self.config);
-        out.put_u32(self.max_entries);
-        for property in &self.properties {
-            let mut out = Nested::begin(&mut out, 2, Padding::Uncounted);
-            out.put_u16(property.kind);
-            out.put_u16(0);
-            out.put(&property.list);
+        for counter in [
+            self.total_flows,
+            self.current_flows,
+            self.packets,
+            self.ipv4_packets,
+            self.ipv6_packets,
+            self.error_packets,
+            self.ipv4_error_packets,
+            self.ipv6_error_packets,
+            self.tx_packets,
+            self.tx_errors,
+        ] {
+            out.put_u64(counter);
         }
+        out.put_u32(self.collector_set);
+        out.put_u32(0);
     }
 
     pub(super) fn take(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let mut input = take_bounded("table features", input)?;
-        let table = TableId(input.u8()?);
-        input.skip(5)?;
-        Ok(TableFeatures {
-            table,
-            name: take_text::<32>(&mut input)?,
-            metadata_match: input.u64()?,
-            metadata_write: input.u64()?,
-            config: input.u32()?,
-            max_entries: input.u32()?,
-            properties: take_each(&mut input, take_property)
-                .map_err(|error| error.in_part("OFPBPC_BAD_LEN", "OFPBPC_BAD_TYPE"))?,
-        })
+        let stats = IpfixStats {
+            total_flows: input.u64()?,
+            current_flows: input.u64()?,
+            packets: input.u64()?,
+            ipv4_packets: input.u64()?,
+            ipv6_packets: input.u64()?,
+            error_packets: input.u64()?,
+            ipv4_error_packets: input.u64()?,
+            ipv6_error_packets: input.u64()?,
+            tx_packets: input.u64()?,
+            tx_errors: input.u64()?,
+            collector_set: input.u32()?,
+        };
+        input.skip(4)?;
+        Ok(stats)
     }
-}
-
-fn take_property(input: &mut Reader<'_>) -> Result<TableProperty, DecodeError> {
-    let kind = input.u16()?;
-    let length = usize::from(input.u16()?);
-    let rest = length.checked_sub(4).ok_or(DecodeError::BadLength { what: "table property", length })?;
-    let list = input.take(rest)?.into();
-    input.skip(length.next_multiple_of(8) - length)?;
-    Ok(TableProperty { kind, list })
 }

@@ -99,3 +99,30 @@ pub(crate) fn printed(bytes: &[u8]) -> String {
     let line = text.lines().next().unwrap_or_default();
     line.split_once(": ADD ").map_or(line, |(_, flow)| flow).to_owned()
 }
+
+/// What ovs-ofctl prints of each of many messages, whose headers must tell their lengths; all in one go.
+pub(crate) fn printed_all(messages: &[Vec<u8>], folder: &Path) -> Vec<String> {
+    /// Between two messages stands a barrier with a number of its own, by which the output is divided.
+    const FIRST: u32 = 0x7f00_0000;
+    let mut stream = Vec::new();
+    for (number, message) in (FIRST..).zip(messages) {
+        stream.extend_from_slice(message);
+        stream.extend_from_slice(&[4, BARRIER_REQUEST, 0, 8]);
+        stream.extend_from_slice(&number.to_be_bytes());
+    }
+    let path = folder.join("messages");
+    std::fs::write(&path, stream).expect("a file in a new folder");
+    let output = ovs_ofctl().arg("ofp-parse").arg(&path).output().expect("ovs-ofctl is there");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut rest = &*text;
+    let mut all = Vec::with_capacity(messages.len());
+    for number in FIRST..FIRST + messages.len() as u32 {
+        let barrier = format!("OFPT_BARRIER_REQUEST (OF1.3) (xid={number:#x}):\n");
+        let (before, after) = rest.split_once(&barrier).unwrap_or_else(|| {
+            panic!("no message {} of {}: {rest}", all.len(), messages.len());
+        });
+        all.push(before.to_owned());
+        rest = after;
+    }
+    all
+}

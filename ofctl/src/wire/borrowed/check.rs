@@ -5,6 +5,8 @@ use super::super::NICIRA_EXPERIMENTER;
 use super::super::action::Action;
 use super::super::action_codec::{action_type, instruction_type, subtype};
 use super::super::field::{Field, field_of_header};
+use super::super::flow_mod::check_goto;
+use super::super::ids::TableId;
 
 #[inline]
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
@@ -80,9 +82,9 @@ fn mask_is_right(field: Field, payload: &[u8]) -> bool {
     }
 }
 
-/// True if these instructions are known, none twice, and all that they hold is right.
+/// True if these instructions of an entry of `table` are known, none twice, and all that they hold is right.
 #[inline]
-pub(super) fn instructions(mut bytes: &[u8]) -> bool {
+pub(super) fn instructions(table: TableId, mut bytes: &[u8]) -> bool {
     let mut seen = 0u32;
     while bytes.len() >= 8 {
         let (kind, length) = (u16_at(bytes, 0), usize::from(u16_at(bytes, 2)));
@@ -92,9 +94,10 @@ pub(super) fn instructions(mut bytes: &[u8]) -> bool {
             instruction_type::APPLY_ACTIONS | instruction_type::WRITE_ACTIONS => {
                 length >= 8 && actions(&instruction[8..])
             }
-            instruction_type::GOTO_TABLE | instruction_type::METER | instruction_type::CLEAR_ACTIONS => {
-                length == 8
+            instruction_type::GOTO_TABLE => {
+                length == 8 && check_goto(table, Some(TableId(instruction[4]))).is_ok()
             }
+            instruction_type::METER | instruction_type::CLEAR_ACTIONS => length == 8,
             instruction_type::WRITE_METADATA => length == 24,
             _ => return false,
         };

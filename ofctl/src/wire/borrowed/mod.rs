@@ -132,7 +132,7 @@ impl<'a> FlowModRef<'a> {
         self.fixed[17] <= FlowModCommand::DeleteStrict as u8
             && self.body[40..42] == [0, 1]
             && check::entries(self.entries)
-            && check::instructions(self.instructions)
+            && check::instructions(self.table(), self.instructions)
     }
 
     /// Cookie of the new entry, or the wanted cookie of entries to change.
@@ -328,7 +328,8 @@ impl<'a> FlowStatsReplyRef<'a> {
             let common = left.split().is_some_and(|entry| {
                 entry.body[46..48] == [0, 1]
                     && check::entries(entry.entries)
-                    && check::instructions(entry.instructions)
+                    // What a switch has, it has taken.
+                    && check::instructions(TableId::ALL, entry.instructions)
             });
             if !common {
                 return false;

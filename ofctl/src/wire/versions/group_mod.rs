@@ -300,6 +300,7 @@ impl From<v13::GroupMod> for GroupMod {
                 v13::GroupModCommand::Add => GroupModCommand::Add,
                 v13::GroupModCommand::Modify => GroupModCommand::Modify,
                 v13::GroupModCommand::Delete => GroupModCommand::Delete,
+                v13::GroupModCommand::AddOrModify => GroupModCommand::AddOrModify,
             },
             kind: group.kind,
             group: group.group,
