@@ -195,3 +195,24 @@ fn ranges_of_ports_and_rules_become_flows() {
     let output = run(ofctl(&compile), "100 allow tcp from any to 10.0.0.0/33\n");
     assert!(text(&output.stderr).contains("standard input, line 1, column 27"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn colour_is_where_it_is_wanted() {
+    let coloured =
+        |arguments: &[&str]| filter(&[arguments, &["decode", "-"]].concat(), "zz\n").0.contains('\u{1b}');
+    // Standard output is no terminal here.
+    assert!(!coloured(&[]));
+    assert!(!coloured(&["--color", "never"]));
+    assert!(coloured(&["--color=always"]));
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "fish", "zsh"] {
+        let (script, status) = filter(&["completions", shell], "");
+        assert_eq!(status, 0, "{shell}");
+        for word in ["dump-group-stats", "ct-flush", "vsctl", "port-range", "may-create"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+}
