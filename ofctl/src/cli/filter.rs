@@ -1,14 +1,15 @@
 //! The filters `encode` and `decode`: an item a line in, a line out, also for what is refused.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 
 use ofctl::sim;
-use ofctl::wire::{FlowModCommand, Message, Prerequisite, Xid};
+use ofctl::wire::versions::Version;
+use ofctl::wire::{FlowMod, FlowModCommand, Message, Prerequisite, Xid};
 
 use super::error::CliError;
 use super::output::{Kind, Output};
-use super::{Outcome, flows, groups, json, packet, print};
+use super::{Outcome, flows, groups, json, packet, print, versions};
 
 /// Why a line was refused: where in it if that is known, what, and the error by which switches know it.
 struct Refusal {
@@ -77,8 +78,7 @@ fn parse_text(text: &str) -> Result<Message, super::error::SyntaxError> {
 
 /// Refuses what can be written and makes no sense together, as ovs-ofctl does: an action without the match that it
 /// needs, a goto that leads back. What else the simulator does not take, a switch may take.
-fn makes_sense(message: &Message) -> Result<(), Refusal> {
-    let Message::FlowMod(flow) = message else { return Ok(()) };
+fn makes_sense(flow: &FlowMod) -> Result<(), Refusal> {
     if matches!(flow.command, FlowModCommand::Delete | FlowModCommand::DeleteStrict) {
         return Ok(());
     }
@@ -100,22 +100,33 @@ fn makes_sense(message: &Message) -> Result<(), Refusal> {
     }
 }
 
-pub(crate) fn encode(input: &Path, as_json: bool, output: &mut Output) -> Result<Outcome, CliError> {
+pub(crate) fn encode(
+    version: Version,
+    input: &Path,
+    as_json: bool,
+    output: &mut Output,
+) -> Result<Outcome, CliError> {
     each_line(input, output, |text| {
         let (xid, message) = if as_json {
-            json::parse(text).map_err(Refusal::plain)?
+            let (xid, message) = json::parse(text).map_err(Refusal::plain)?;
+            (xid, versions::of_13(message, 0))
         } else {
-            let parsed = parse_text(text);
-            let message = parsed.map_err(|error| Refusal {
+            let message = versions::parse(text, parse_text).map_err(|error| Refusal {
                 column: Some(error.column),
                 problem: error.problem,
                 code: None,
             })?;
-            makes_sense(&message)?;
+            if let ofctl::wire::versions::Message::FlowMod(change) = &message {
+                makes_sense(&change.flow)?;
+            }
             (Xid(0), message)
         };
         let mut bytes = Vec::new();
-        message.encode(xid, &mut bytes).map_err(Refusal::plain)?;
+        let warnings = message.encode(version, xid, &mut bytes).map_err(Refusal::plain)?;
+        for warning in warnings {
+            // Standard output holds a line for each line and no other.
+            let _ = writeln!(std::io::stderr(), "warning: {warning}: {text}");
+        }
         Ok(print::hex(&bytes))
     })
 }
@@ -127,6 +138,13 @@ pub(crate) fn decode(input: &Path, as_json: bool, output: &mut Output) -> Result
             problem: "not a message in hexadecimal: pairs of digits".to_owned(),
             code: None,
         })?;
+        if versions::other_version(&bytes).is_some() && !as_json {
+            return versions::decode(&bytes).map_err(|error| Refusal {
+                column: None,
+                problem: error.to_string(),
+                code: Some(error.name()),
+            });
+        }
         let decoded = Message::decode(&bytes);
         let (xid, message) = decoded.map_err(|error| Refusal {
             column: None,

@@ -26,6 +26,7 @@ mod settings;
 mod switch;
 mod syntax;
 mod trace;
+mod versions;
 mod vsctl;
 mod watch;
 
@@ -34,7 +35,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use args::{Cli, Command};
+use args::{Cli, Command, Protocol};
 use error::CliError;
 use output::Output;
 
@@ -71,13 +72,21 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<Outcome, CliError> {
     let mut output = Output::new(cli.connect.color);
+    let is_filter = matches!(cli.command, Command::Encode { .. } | Command::Decode { .. });
+    if cli.connect.protocols != Protocol::OpenFlow13 && !is_filter {
+        let problem =
+            "only encode and decode know other versions than OpenFlow13; with a switch this speaks 1.3";
+        return Err(CliError::Usage(problem.to_owned()));
+    }
     let outcome = match cli.command {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "ofctl", &mut script);
             output.bytes(&script).map(|()| Outcome::Done)
         }
-        Command::Encode { json, input } => filter::encode(&input, json, &mut output),
+        Command::Encode { json, input } => {
+            filter::encode(cli.connect.protocols.into(), &input, json, &mut output)
+        }
         Command::Decode { json, input } => filter::decode(&input, json, &mut output),
         Command::Test { files, ovs, only, json } => {
             let place = if ovs { scenarios::Place::OpenVSwitch } else { scenarios::Place::Memory };

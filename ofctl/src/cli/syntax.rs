@@ -12,14 +12,14 @@ use super::error::SyntaxError;
 
 /// A `name=value` of a text that was taken out of it.
 #[derive(Debug, Clone, Copy)]
-struct Taken<'a> {
+pub(crate) struct Taken<'a> {
     name_at: usize,
     value: &'a str,
     value_at: usize,
 }
 
 /// Takes the named properties out of the text before its actions; a later one counts.
-fn take<'a>(text: &'a str, names: &[&str]) -> (String, HashMap<String, Taken<'a>>) {
+pub(crate) fn take<'a>(text: &'a str, names: &[&str]) -> (String, HashMap<String, Taken<'a>>) {
     let end = text.find("actions=").unwrap_or(text.len());
     let mut rest = text.to_owned();
     let mut taken = HashMap::new();
@@ -61,7 +61,7 @@ fn port(taken: &Taken<'_>) -> Result<OfPort, SyntaxError> {
     })
 }
 
-fn sized<T: TryFrom<u64>>(taken: &Taken<'_>, what: &str) -> Result<T, SyntaxError> {
+pub(crate) fn sized<T: TryFrom<u64>>(taken: &Taken<'_>, what: &str) -> Result<T, SyntaxError> {
     number(taken.value).and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
         SyntaxError::new(taken.value_at, format!("'{}' is not a value for {what}", taken.value))
     })

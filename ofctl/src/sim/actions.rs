@@ -185,6 +185,14 @@ impl Pipeline<'_> {
 
     /// Does actions with a copy, whose action set is carried out too.
     fn clone_packet(&mut self, actions: &[Action]) -> Result<(), RunError> {
+        // Of what cannot be taken back the datapath makes a copy, with all that was done until here.
+        let takes_copy = |action: &Action| {
+            use Action::*;
+            matches!(action, Ct(_) | OutputTrunc { .. } | Encap(_) | Decap(_) | DecNshTtl)
+        };
+        if actions.iter().any(takes_copy) {
+            self.packet.commit();
+        }
         let (packet, stack, action_set) = (self.packet.clone(), self.stack.clone(), self.action_set.clone());
         let saved = (self.tracked, self.seen, self.unread, self.dropped);
         self.shown_depth += 1;
@@ -197,8 +205,9 @@ impl Pipeline<'_> {
         Ok(())
     }
 
-    /// Open vSwitch lets its datapath look at the length, and so does the rest of the actions, and the action set,
-    /// with a copy of the packet for either answer; only lists further out go on with the packet as it was.
+    /// Open vSwitch lets its datapath look at the length, and translates the rest of the actions, and the action set,
+    /// for either answer: entries of both count the packet, and learn from it. Only lists further out go on with
+    /// the packet as it was.
     pub(super) fn check_length(
         &mut self,
         length: u16,
@@ -206,19 +215,29 @@ impl Pipeline<'_> {
         rest: &[Op<'_>],
     ) -> Result<(), RunError> {
         self.packet.commit();
-        let is_larger = self.packet.frame().len() > usize::from(length);
+        let bytes = self.packet.frame().len();
+        let is_larger = bytes > usize::from(length);
+        self.note(format!("{bytes} bytes are {}more than {length}", if is_larger { "" } else { "not " }));
         let (packet, stack, action_set) = (self.packet.clone(), self.stack.clone(), self.action_set.clone());
-        let saved = (self.exited, self.tracked, self.seen, self.unread, self.dropped);
-        self.packet.key.set_bits(dst, is_larger.into());
-        self.note(format!(
-            "{} bytes are {}more than {length}",
-            packet.frame().len(),
-            if is_larger { "" } else { "not " }
-        ));
-        self.ops(rest)?;
-        self.run_action_set()?;
-        (self.packet, self.stack, self.action_set) = (packet, stack, action_set);
-        (self.exited, self.tracked, self.seen, self.unread, self.dropped) = saved;
+        let saved = (self.tracked, self.seen, self.unread, self.dropped, self.muted);
+        let mut exited = self.exited;
+        for answer in [true, false] {
+            if answer != is_larger {
+                self.dropped = self.dropped.or(Some("the packet has another length"));
+                self.muted = true;
+            }
+            self.exited = false;
+            self.packet.key.set_bits(dst, answer.into());
+            self.ops(rest)?;
+            self.run_action_set()?;
+            if answer {
+                // As in Open vSwitch, whatever the length is.
+                exited = self.exited;
+            }
+            (self.packet, self.stack, self.action_set) = (packet.clone(), stack.clone(), action_set.clone());
+            (self.tracked, self.seen, self.unread, self.dropped, self.muted) = saved;
+        }
+        self.exited = exited;
         Ok(())
     }
 }

@@ -133,6 +133,11 @@ impl Tables {
         self.tables.get(&table)?.lookup(view)
     }
 
+    /// The entries as they are now.
+    pub(super) fn snapshot(&self) -> BTreeMap<TableId, Arc<Classifier>> {
+        self.tables.clone()
+    }
+
     pub(super) fn len(&self, table: TableId) -> usize {
         self.tables.get(&table).map_or(0, |classifier| classifier.len())
     }
@@ -154,6 +159,15 @@ impl Tables {
     pub(super) fn state_mut(&mut self, id: RuleId) -> Option<&mut RuleState> {
         // Nothing is copied for a rule that is gone.
         self.states.contains_key(&id).then(|| Arc::make_mut(&mut self.states).get_mut(&id)).flatten()
+    }
+
+    /// The state of a rule, or of the one that took its place.
+    pub(super) fn current_state_mut(&mut self, rule: &Rule) -> Option<&mut RuleState> {
+        let id = match self.states.contains_key(&rule.id) {
+            true => rule.id,
+            false => self.exact(&rule.entry)?.id,
+        };
+        self.state_mut(id)
     }
 
     /// Every rule, in no order.

@@ -205,7 +205,8 @@ impl Key {
             Prerequisite::Nd => discovery(135) || discovery(136),
             Prerequisite::NdSolicit => discovery(135),
             Prerequisite::NdAdvert => discovery(136),
-            Prerequisite::Ct => self.slot(Field::CtState) & 0x20 != 0,
+            // New, established, or a reply: the packet has a connection.
+            Prerequisite::Ct => self.slot(Field::CtState) & 0x0b != 0,
         }
     }
 }

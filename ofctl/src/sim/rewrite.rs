@@ -56,6 +56,11 @@ impl Rewriter {
         self.written = key.clone();
     }
 
+    /// Only what differs from what stood there is written: address translation changes the frame alone.
+    fn changed(&self, key: &Key, field: Field) -> bool {
+        key.value(field) != self.written.value(field)
+    }
+
     fn arp(&mut self, l3: usize, key: &Key) {
         self.frame[l3 + 6..l3 + 8].copy_from_slice(&bytes::<2>(key.value(Field::ArpOp)));
         self.frame[l3 + 8..l3 + 14].copy_from_slice(&bytes::<6>(key.value(Field::ArpSha)));
@@ -88,6 +93,9 @@ impl Rewriter {
 
     fn ipv4(&mut self, l3: usize, key: &Key) {
         for (at, field) in [(12, Field::Ipv4Src), (16, Field::Ipv4Dst)] {
+            if !self.changed(key, field) {
+                continue;
+            }
             let new = bytes::<4>(key.value(field));
             if let Some(old) = replace(&mut self.frame[l3 + at..l3 + at + 4], new) {
                 if let Some(place) = self.address_checksum() {
@@ -110,6 +118,9 @@ impl Rewriter {
 
     fn ipv6(&mut self, l3: usize, key: &Key) {
         for (at, field) in [(8, Field::Ipv6Src), (24, Field::Ipv6Dst)] {
+            if !self.changed(key, field) {
+                continue;
+            }
             let new = bytes::<16>(key.value(field));
             if let Some(old) = replace(&mut self.frame[l3 + at..l3 + at + 16], new) {
                 let covered = field == Field::Ipv6Src || !self.layout.routing_header;
@@ -183,7 +194,7 @@ impl Rewriter {
             _ => return,
         };
         let new = bytes::<4>(key.value(source) << 16 | key.value(destination));
-        if new == [0; 4] {
+        if new == [0; 4] || !(self.changed(key, source) || self.changed(key, destination)) {
             return;
         }
         if self.layout.protocol == 132 {

@@ -88,6 +88,12 @@ impl Pipeline<'_> {
             CtZone::Number(number) => number,
             CtZone::Field(part) => self.packet.key.bits(part) as u16,
         };
+        if self.dropped.is_some() {
+            // The datapath does not come here.
+            self.packet.key.clear_tracked();
+            self.tracked = false;
+            return Ok(());
+        }
         // The actions within write the connection's fields, not the packet's.
         let before = self.packet.key.clone();
         let (mut mark, mut label) = (0, 0);
@@ -165,7 +171,7 @@ impl Pipeline<'_> {
         self.check_limits()?;
         let own = self.packet.key.clone();
         self.packet.key.exchange_tuple();
-        let rule = self.switch.lookup(table, &self.packet, in_port).cloned();
+        let rule = self.find(table, in_port);
         self.packet.key = own;
         self.shown_depth += 1;
         self.carry_out(table, rule, table <= self.table)?;

@@ -21,6 +21,7 @@ mod parse_flow;
 mod parse_nicira;
 mod print;
 mod value;
+mod versions;
 
 use std::fmt;
 

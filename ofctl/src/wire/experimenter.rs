@@ -120,6 +120,9 @@ pub trait ExperimenterBody: Sized {
     fn decode(body: &mut Reader<'_>) -> Result<Self, DecodeError>;
 }
 
+/// A field's value, and its mask if not all of it counts.
+pub type ValueAndMask<V> = (V, Option<V>);
+
 /// Bytes of a body, its experimenter and its type first.
 fn body_bytes<B: ExperimenterBody>(body: &B) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -243,7 +246,7 @@ fn entry<F: ExperimenterField>(value: &F::Value, mask: Option<&F::Value>) -> Res
 /// Takes an OXM entry: value and mask if it is of this field.
 fn take_entry<F: ExperimenterField>(
     input: &mut Reader<'_>,
-) -> Result<Option<(F::Value, Option<F::Value>)>, DecodeError> {
+) -> Result<Option<ValueAndMask<F::Value>>, DecodeError> {
     let class = input.u16()?;
     let [number, length] = input.array::<2>()?;
     let mut body = input.sub("OXM entry", length.into())?;
@@ -293,9 +296,7 @@ impl Match {
     ///
     /// # Errors
     /// If what stands there is not a value of the field.
-    pub fn experimenter<F: ExperimenterField>(
-        &self,
-    ) -> Result<Option<(F::Value, Option<F::Value>)>, DecodeError> {
+    pub fn experimenter<F: ExperimenterField>(&self) -> Result<Option<ValueAndMask<F::Value>>, DecodeError> {
         for entry in unknown_entries(self) {
             if let Some(found) = take_entry::<F>(&mut Reader::new("match", entry))? {
                 return Ok(Some(found));

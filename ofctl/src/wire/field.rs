@@ -303,16 +303,19 @@ static WIRE: [WireSpec; FIELDS.len()] = {
 
 const NO_ROW: u8 = u8::MAX;
 
-/// The field whose header this is, if it is of one of the three classes that nearly every header is of.
+/// Row and needs of the field whose header this is, if it is of one of the three classes that nearly every header is
+/// of.
 #[inline]
-pub(super) fn field_of_header(header: u32) -> Option<Field> {
+pub(super) fn wire_of_header(header: u32) -> Option<(u8, &'static WireSpec)> {
     let index = match header >> 16 {
         0x8000 => &LOOKUP.oxm_of,
         0x0001 => &LOOKUP.nxm_nx,
         0x0000 => &LOOKUP.nxm_of,
         _ => return None,
     };
-    FIELDS.get(usize::from(index[(header >> 9 & 0x7f) as usize])).map(|spec| spec.field)
+    let row = index[(header >> 9 & 0x7f) as usize];
+    // There are fewer rows than `NO_ROW` says.
+    WIRE.get(usize::from(row)).map(|wire| (row, wire))
 }
 
 /// Rows by field number for the three classes that nearly every header is of.

@@ -117,10 +117,7 @@ fn put_match(matching: &Match, length_at: usize, out: &mut Vec<u8>) {
     let start = out.len();
     matching.encode(out);
     // The match's own header says it; a match longer than that makes the message too long.
-    let length = [out[start + 2], out[start + 3]];
-    // Open vSwitch counts the padding.
-    let padded = u16::from_be_bytes(length).checked_next_multiple_of(8).unwrap_or(u16::MAX);
-    out[length_at..length_at + 2].copy_from_slice(&padded.to_be_bytes());
+    out.copy_within(start + 2..start + 4, length_at);
 }
 
 /// What happened to a flow, `nx_flow_update_event`.

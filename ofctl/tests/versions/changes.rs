@@ -105,13 +105,10 @@ fn groups_are_those_of_ovs_ofctl() {
             GroupModCommand::Modify,
             GroupType::Select,
             9,
-            vec![
-                bucket(0, 100, vec![output(1)]),
-                bucket(1, 0, vec![Action::load(Field::Reg1.bits(3..9), 5)]),
-            ],
+            vec![bucket(0, 100, vec![output(1)]), bucket(1, 0, vec![Action::SetQueue(5)])],
         );
         let text = "group_id=9,type=select,bucket=weight:100,actions=output:1,\
-                    bucket=weight:0,actions=load:5->NXM_NX_REG1[3..8]";
+                    bucket=weight:0,actions=set_queue:5";
         same("mod-group", text, &select);
         let mut failover = group(GroupModCommand::AddOrModify, GroupType::FastFailover, 7, Vec::new());
         for (id, port) in [(0, 1), (1, 2)] {

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod changes;
+#[cfg(feature = "cli")]
+mod filters;
 #[allow(dead_code, reason = "its other user needs the rest")]
 #[path = "../differential/generate.rs"]
 mod generate;

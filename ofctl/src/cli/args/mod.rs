@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use ofctl::wire::versions::Version;
 use ofctl::wire::{FragmentMode, PacketInFormat};
 
 pub(crate) use reads::{Asked, Read};
@@ -90,9 +91,29 @@ pub(crate) enum Colour {
 /// Versions that this command speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Protocol {
+    /// OpenFlow 1.0 with the Nicira extensions, for the filters alone
+    #[value(name = "OpenFlow10")]
+    OpenFlow10,
     /// OpenFlow 1.3
     #[value(name = "OpenFlow13")]
     OpenFlow13,
+    /// OpenFlow 1.4, for the filters alone
+    #[value(name = "OpenFlow14")]
+    OpenFlow14,
+    /// OpenFlow 1.5, for the filters alone
+    #[value(name = "OpenFlow15")]
+    OpenFlow15,
+}
+
+impl From<Protocol> for Version {
+    fn from(protocol: Protocol) -> Version {
+        match protocol {
+            Protocol::OpenFlow10 => Version::OpenFlow10,
+            Protocol::OpenFlow13 => Version::OpenFlow13,
+            Protocol::OpenFlow14 => Version::OpenFlow14,
+            Protocol::OpenFlow15 => Version::OpenFlow15,
+        }
+    }
 }
 
 /// Options of commands that change the switch.
@@ -656,7 +677,7 @@ mod tests {
     fn what_cannot_be_is_refused() {
         for wrong in [
             &["add-flow", "br0"][..],
-            &["-O", "OpenFlow10", "show", "br0"],
+            &["-O", "OpenFlow12", "encode"],
             &["add-flow", "--hex", "br0", "actions=drop"],
             &["dump-flow", "br0"],
             &["set-frags", "br0", "some"],

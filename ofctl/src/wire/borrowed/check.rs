@@ -4,8 +4,7 @@
 use super::super::NICIRA_EXPERIMENTER;
 use super::super::action::Action;
 use super::super::action_codec::{action_type, instruction_type, subtype};
-use super::super::field::{Field, field_of_header};
-use super::super::flow_mod::check_goto;
+use super::super::field::{WireSpec, wire_of_header};
 use super::super::ids::TableId;
 
 #[inline]
@@ -20,49 +19,58 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 
 /// True if these entries are of known fields, none twice, each of its length and with no value outside its mask.
 #[inline]
-pub(super) fn entries(mut entries: &[u8]) -> bool {
-    let mut seen = [0u64; 4];
+pub(super) fn entries(whole: &[u8]) -> bool {
+    let mut entries = whole;
+    let mut highest = None;
     while let Some((header, rest)) = entries.split_first_chunk::<4>() {
         let header = u32::from_be_bytes(*header);
         let Some((payload, rest)) = rest.split_at_checked((header & 0xff) as usize) else { return false };
-        entries = rest;
-        let Some(field) = field_of_header(header) else { return false };
-        let wire = field.wire();
-        if !wire.is_canonical {
+        let Some((row, wire)) = wire_of_header(header) else { return false };
+        let has_mask = header & 0x100 != 0;
+        // Half the length, and without the bit that says so: the header of the same field without a mask.
+        let bare = if has_mask { header - 0x100 - (header & 0xff) / 2 } else { header };
+        if (bare != wire.header && bare != wire.nxm) || !wire.is_canonical {
             return false;
         }
-        if header & 0x100 == 0 {
-            if header != wire.header && header != wire.nxm {
+        if has_mask && (header & 1 != 0 || !mask_is_right(wire, payload)) {
+            return false;
+        }
+        // In the order of most switches and controllers none can be there twice.
+        if highest >= Some(row) {
+            if is_there(row, &whole[..whole.len() - entries.len()]) {
                 return false;
             }
         } else {
-            // Half the length, and without the bit that says so: the header of the same field without a mask.
-            let bare = header - 0x100 - (header & 0xff) / 2;
-            if header & 1 != 0 || (bare != wire.header && bare != wire.nxm) || !mask_is_right(field, payload)
-            {
-                return false;
-            }
+            highest = Some(row);
         }
-        let bit = 1u64 << (field as usize % 64);
-        let word = &mut seen[field as usize / 64 % 4];
-        if *word & bit != 0 {
-            return false;
-        }
-        *word |= bit;
+        entries = rest;
     }
     entries.is_empty()
 }
 
+/// True if one of these entries is of the field of this row. There are never more entries than fields.
+#[cold]
+fn is_there(row: u8, mut entries: &[u8]) -> bool {
+    while let Some((header, rest)) = entries.split_first_chunk::<4>() {
+        let header = u32::from_be_bytes(*header);
+        if wire_of_header(header).is_some_and(|(known, _)| known == row) {
+            return true;
+        }
+        entries = rest.get((header & 0xff) as usize..).unwrap_or_default();
+    }
+    false
+}
+
 /// True if a value has no bits outside of the mask after it, nor the mask outside of the field, and there is a mask.
 #[inline]
-fn mask_is_right(field: Field, payload: &[u8]) -> bool {
+fn mask_is_right(wire: &WireSpec, payload: &[u8]) -> bool {
     macro_rules! right {
         ($number:ty, $n:literal) => {{
             let (Some(value), Some(mask)) = (payload.first_chunk::<$n>(), payload.last_chunk::<$n>()) else {
                 return false;
             };
             let (value, mask) = (<$number>::from_be_bytes(*value), <$number>::from_be_bytes(*mask));
-            let exact = field.wire().exact_mask.to_u128() as $number;
+            let exact = wire.exact_mask.to_u128() as $number;
             mask != 0 && mask & !exact == 0 && value & !mask & exact == 0
         }};
     }
@@ -82,9 +90,9 @@ fn mask_is_right(field: Field, payload: &[u8]) -> bool {
     }
 }
 
-/// True if these instructions of an entry of `table` are known, none twice, and all that they hold is right.
+/// True if these instructions of an entry in `table` are known, none twice, and all that they hold is right.
 #[inline]
-pub(super) fn instructions(table: TableId, mut bytes: &[u8]) -> bool {
+pub(super) fn instructions(mut bytes: &[u8], table: TableId) -> bool {
     let mut seen = 0u32;
     while bytes.len() >= 8 {
         let (kind, length) = (u16_at(bytes, 0), usize::from(u16_at(bytes, 2)));
@@ -94,9 +102,8 @@ pub(super) fn instructions(table: TableId, mut bytes: &[u8]) -> bool {
             instruction_type::APPLY_ACTIONS | instruction_type::WRITE_ACTIONS => {
                 length >= 8 && actions(&instruction[8..])
             }
-            instruction_type::GOTO_TABLE => {
-                length == 8 && check_goto(table, Some(TableId(instruction[4]))).is_ok()
-            }
+            // Going back is for the owned decoder to judge.
+            instruction_type::GOTO_TABLE => length == 8 && TableId(instruction[4]) > table,
             instruction_type::METER | instruction_type::CLEAR_ACTIONS => length == 8,
             instruction_type::WRITE_METADATA => length == 24,
             _ => return false,
@@ -119,11 +126,17 @@ fn actions(mut bytes: &[u8]) -> bool {
         }
         let Some((action, rest)) = bytes.split_at_checked(length) else { return false };
         bytes = rest;
-        if !is_common(action) && Action::from_bytes(action).is_err() {
+        if !is_common(action) && !is_right(action) {
             return false;
         }
     }
     bytes.is_empty()
+}
+
+/// What the owned decoder says of a rarer action.
+#[cold]
+fn is_right(action: &[u8]) -> bool {
+    Action::from_bytes(action).is_ok()
 }
 
 /// True if this is an action that is checked here, and it is right.
@@ -146,7 +159,7 @@ fn is_common(action: &[u8]) -> bool {
         (action_type::SET_FIELD, 16 | 24) => {
             let header = u32_at(action, 4);
             let padding = (action.len() - 8).checked_sub((header & 0xff) as usize);
-            let known = field_of_header(header).is_some_and(|field| header == field.wire().header);
+            let known = wire_of_header(header).is_some_and(|(_, wire)| header == wire.header);
             known && padding.is_some_and(|padding| padding < 8)
         }
         _ => false,
@@ -160,8 +173,7 @@ fn is_common_nicira(action: &[u8]) -> bool {
             let packed = u16_at(action, 10);
             let (start, n_bits) = (packed >> 6, (packed & 0x3f) + 1);
             let header = u32_at(action, 12);
-            let Some(field) = field_of_header(header) else { return false };
-            let wire = field.wire();
+            let Some((_, wire)) = wire_of_header(header) else { return false };
             let value = u64::from(u32_at(action, 16)) << 32 | u64::from(u32_at(action, 20));
             (header == wire.header || header == wire.nxm)
                 && start + n_bits <= wire.bits

@@ -5,7 +5,7 @@ use super::super::action::Action;
 use super::super::action_codec::{action_type, sub_field, subtype};
 use super::super::cursor::{Nested, Padding, Put, Reader};
 use super::super::error::{DecodeError, EncodeError};
-use super::super::field::{Class, Field, SubField};
+use super::super::field::{Class, Field};
 use super::super::nicira::MaskedField;
 use super::super::oxm;
 use super::super::value::FieldValue;
@@ -122,7 +122,7 @@ pub(super) fn translate(kind: u16, mut body: Reader<'_>, out: &mut Vec<u8>) -> R
             if mask.is_zero() {
                 return Err(refused("set_field", "OFPBAC_BAD_SET_MASK"));
             }
-            write_masked(field, value, mask, out)
+            Action::SetMasked(Box::new(MaskedField { field, value, mask })).encode(out)
         }
         kind if kind == u16::from(COPY_FIELD) => {
             let (n_bits, src_start, dst_start) = (body.u16()?, body.u16()?, body.u16()?);
@@ -171,25 +171,4 @@ fn take_field(body: &mut Reader<'_>) -> Result<Option<Field>, DecodeError> {
         }
     }
     oxm::take_action_header(body)
-}
-
-/// Appends the loads that write these bits, the lowest first.
-fn write_masked(
-    field: Field,
-    value: FieldValue,
-    mask: FieldValue,
-    out: &mut Vec<u8>,
-) -> Result<(), EncodeError> {
-    if field.wire().nxm == 0 || usize::from(field.spec().wire_bytes) > FieldValue::MAX_BYTES {
-        return Action::SetMasked(Box::new(MaskedField { field, value, mask })).encode(out);
-    }
-    let (value, mut left) = (value.to_u128(), mask.to_u128());
-    while left != 0 {
-        let start = left.trailing_zeros() as u16;
-        let n_bits = ((left >> start).trailing_ones() as u16).min(64);
-        let part = (value >> start & ones(n_bits)) as u64;
-        Action::RegLoad { dst: SubField { field, start, n_bits }, value: part }.encode(out)?;
-        left &= !(ones(n_bits) << start);
-    }
-    Ok(())
 }

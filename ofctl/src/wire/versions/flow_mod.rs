@@ -236,6 +236,7 @@ impl FlowMod {
         let importance = if version >= Version::OpenFlow14 { last } else { 0 };
         flow.matching = matching::take_oxm(version, input)?;
         flow.instructions = take_instructions(version, &flow.matching, input)?;
+        flow.check_goto()?;
         Ok(FlowMod { flow, importance })
     }
 

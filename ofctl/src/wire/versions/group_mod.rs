@@ -391,14 +391,7 @@ impl GroupMod {
 
     pub(super) fn take(version: Version, input: &mut Reader<'_>) -> Result<GroupMod, DecodeError> {
         if matches!(version, Version::OpenFlow13 | Version::OpenFlow14) {
-            let or_modify = input.peek().starts_with(&GroupModCommand::AddOrModify.number().to_be_bytes());
-            if !or_modify {
-                return v13::GroupMod::take(input).map(GroupMod::from);
-            }
-            let mut as_added = input.rest().to_vec();
-            as_added[..2].fill(0);
-            let added = v13::GroupMod::take(&mut Reader::new("group_mod", &as_added))?;
-            return Ok(GroupMod { command: GroupModCommand::AddOrModify, ..added.into() });
+            return v13::GroupMod::take(input).map(GroupMod::from);
         }
         let command = GroupModCommand::take(input)?;
         let kind = GroupType::take(input)?;
