@@ -114,6 +114,20 @@ fn foreign_and_forged_lldp_make_no_link() {
 }
 
 #[test]
+fn a_host_that_repeats_a_probe_makes_a_link_unless_its_port_is_named() {
+    let probe = Lldp::new(ChassisId::datapath(2), PortId::number(4), 120).frame(mac(1)).unwrap();
+    for (named, links) in [(false, 7), (true, 6)] {
+        let topology = Topology::default();
+        let (mut bed, hosts) = ring(if named { topology.edge(port(1, 1)) } else { topology }, 3);
+        bed.send(hosts[0], probe.clone());
+        bed.run_for(Duration::from_millis(10));
+        assert_eq!(bed.application().links().count(), links);
+        assert_eq!(bed.application().is_edge(port(1, 1)), named);
+        assert_eq!(bed.received(hosts[0]).is_empty(), named, "its probes do not reach the host");
+    }
+}
+
+#[test]
 fn paths_are_laid_moved_and_given_up() {
     let (mut bed, _) = ring(PathManager::new(Topology::default()), 5);
     let matching = Match::new().with(Field::EthDst, mac(4));
@@ -129,7 +143,12 @@ fn paths_are_laid_moved_and_given_up() {
     bed.run_for(Duration::from_millis(1));
     let path_flows = |bed: &Testbed<PathManager>, switch| -> Vec<String> {
         let flows = bed.flows(DatapathId(switch));
-        flows.iter().filter(|flow| flow.entry.priority == 100).map(|flow| flow.entry.to_string()).collect()
+        flows
+            .iter()
+            .map(|flow| &flow.entry)
+            .filter(|flow| flow.priority == 100)
+            .map(ToString::to_string)
+            .collect()
     };
     let flow = |in_port, out| {
         format!("cookie={:#x}, priority=100,in_port={in_port},dl_dst={} actions=output:{out}", id.0, mac(4))
@@ -240,6 +259,92 @@ fn a_host_is_forgotten_with_its_port() {
     assert!((1..=3).all(|n| bed.flows(DatapathId(n)).iter().all(|flow| flow.entry.priority != 100)));
 }
 
+/// SplitMix64.
+fn random(state: &mut u64, below: u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z ^ z >> 31) % below
+}
+
+/// The numbers of links from a switch to all others, over links that are up.
+fn distances(n: usize, links: &[(usize, usize, bool)], from: usize) -> Vec<Option<usize>> {
+    let mut distance = vec![None; n];
+    distance[from] = Some(0);
+    for _ in 0..n {
+        for (a, b, _) in links.iter().filter(|(_, _, up)| *up) {
+            for (a, b) in [(*a, *b), (*b, *a)] {
+                if let Some(d) = distance[a].map(|d: usize| d + 1) {
+                    distance[b] = Some(distance[b].map_or(d, |known: usize| known.min(d)));
+                }
+            }
+        }
+    }
+    distance
+}
+
+#[test]
+fn whatever_is_cut_and_mended_hosts_reach_each_other_exactly_if_there_is_a_way() {
+    for seed in 1..=5 {
+        let mut state = seed;
+        let n = 6;
+        let mut bed = Testbed::new(RoutingSwitch::default());
+        let switches: Vec<DatapathId> = (1..=n).map(|i| bed.switch(i, 20)).collect();
+        let hosts: Vec<HostId> =
+            (0..n as usize).map(|i| bed.host(switches[i], 1, Host::new([10, 0, 0, i as u8 + 1]))).collect();
+        // Up to nine links, also several between two switches: number i is on port i + 2 of both.
+        let mut links: Vec<(usize, usize, bool)> = Vec::new();
+        for _ in 0..9 {
+            let (a, b) = (random(&mut state, n) as usize, random(&mut state, n) as usize);
+            if a != b {
+                let port = links.len() as u32 + 2;
+                bed.link((switches[a], port), (switches[b], port));
+                links.push((a, b, true));
+            }
+        }
+        bed.run_for(Duration::from_secs(2));
+        for round in 0..25 {
+            let which = random(&mut state, links.len() as u64) as usize;
+            let (a, _, up) = &mut links[which];
+            let (switch, port) = (switches[*a], which as u32 + 2);
+            if *up {
+                bed.cut(switch, port)
+            } else {
+                bed.mend(switch, port)
+            }
+            *up = !*up;
+            bed.run_for(Duration::from_millis(600));
+            for _ in 0..4 {
+                let (from, to) = (random(&mut state, n) as usize, random(&mut state, n) as usize);
+                let distance = distances(n as usize, &links, from)[to];
+                if from == to {
+                    continue;
+                }
+                let case = format!("seed {seed}, round {round}: {} to {} over {links:?}", from + 1, to + 1);
+                assert_eq!(bed.ping(hosts[from], hosts[to]).is_some(), distance.is_some(), "{case}");
+                if let Some(distance) = distance {
+                    let path =
+                        bed.application().path(mac(from as u8 + 1), mac(to as u8 + 1)).expect("they talked");
+                    let found = bed.application().paths().links(path).map(<[Link]>::len);
+                    assert_eq!(found, Some(distance), "{case}");
+                }
+            }
+            // Every flow of a path is on the path, and there is one on each of its switches.
+            let paths = bed.application().paths();
+            let mut expected = 0;
+            for from in 1..=n as u8 {
+                for path in (1..=n as u8).filter_map(|to| bed.application().path(mac(from), mac(to))) {
+                    expected += paths.links(path).map_or(0, |links| links.len() + 1);
+                }
+            }
+            let there = switches.iter().flat_map(|switch| bed.flows(*switch));
+            assert_eq!(there.filter(|flow| flow.entry.priority == 100).count(), expected);
+        }
+        assert!(bed.errors().is_empty());
+    }
+}
+
 /// Hosts 1 and 2 are red, 3 and 4 blue, 5 in none.
 fn sliced() -> (Testbed<SliceableSwitch>, Vec<HostId>) {
     let (mut bed, hosts) = ring(SliceableSwitch::default(), 5);
@@ -277,6 +382,32 @@ fn only_hosts_of_one_slice_reach_each_other() {
     bed.run_for(Duration::from_millis(10));
     assert!(hosts.iter().all(|host| !bed.received(*host).contains(&frame)));
     assert!(bed.errors().is_empty());
+}
+
+#[test]
+fn a_refused_pair_does_not_keep_the_controller_busy() {
+    let (mut bed, hosts) = sliced();
+    // Both are known.
+    assert!(bed.ping(hosts[0], hosts[1]).is_some() && bed.ping(hosts[2], hosts[3]).is_some());
+    let frame =
+        Frame::between(mac(1), mac(3)).ip([10, 0, 0, 1].into(), [10, 0, 0, 3].into()).udp(1, 2).build();
+    let burst = |bed: &mut Testbed<SliceableSwitch>| {
+        let before = bed.packet_ins(DatapathId(1));
+        for _ in 0..20 {
+            bed.send(hosts[0], frame.clone());
+            bed.run_for(Duration::from_millis(5));
+        }
+        bed.packet_ins(DatapathId(1)) - before
+    };
+    bed.run_for(Duration::from_millis(200));
+    assert_eq!(burst(&mut bed), 1);
+    assert_eq!(burst(&mut bed), 0);
+    // What is allowed later does not wait for the refusal to end.
+    bed.command(|switch| switch.add("blue".into(), Member::Port(port(1, 1))));
+    bed.run_for(Duration::from_millis(1));
+    bed.forget_received();
+    burst(&mut bed);
+    assert_eq!(bed.received(hosts[2]).iter().filter(|received| **received == frame).count(), 20);
 }
 
 #[test]

@@ -131,3 +131,14 @@ fn flows_of_the_learning_switch_idle_out() {
     bed.run_for(Duration::from_secs(2));
     assert_eq!(bed.flows(switch).len(), 1);
 }
+
+#[test]
+fn an_address_that_is_silent_is_forgotten() {
+    let (mut bed, switch, hosts) = star(LearningSwitch::default(), 3);
+    bed.send(hosts[0], frame(1, 9));
+    bed.run_for(Duration::from_secs(200));
+    bed.send(hosts[1], frame(2, 9));
+    bed.run_for(Duration::from_secs(200));
+    assert_eq!(bed.application().port_of(switch, mac(1)), None);
+    assert_eq!(bed.application().port_of(switch, mac(2)), Some(OfPort(2)));
+}

@@ -3,9 +3,10 @@
 
 use ofctl::flow::FlowEntry;
 use ofctl::wire::{
-    BandKind, BundleControlType, BundleFlags, Field, FlowMod, FlowModCommand, FragmentMode, GroupType,
-    Message, MeterBand, MeterFlags, MeterId, MeterModCommand, MultipartBody, MultipartRequest, NiciraMessage,
-    OfPort, TableId, TlvMap, TlvTableCommand, Xid,
+    BandKind, BundleControlType, BundleFlags, CtFlush, CtTuple, Field, FlowEvent, FlowMod, FlowModCommand,
+    FlowMonitor, FlowUpdate, FragmentMode, GroupType, Message, MeterBand, MeterFlags, MeterId,
+    MeterModCommand, MonitorId, MultipartBody, MultipartReply, MultipartRequest, NiciraMessage, OfPort,
+    TableId, TlvMap, TlvTableCommand, Xid,
 };
 
 const FLOW_MODS: &str = include_str!("vectors/flow_mods.txt");
@@ -100,7 +101,12 @@ fn meters_and_tunnel_options_mean_what_was_asked_for() {
 
 /// The messages that one command of `messages.txt` sent.
 fn sent(command: &str) -> Vec<Message> {
-    let mut all = MESSAGES.lines().skip_while(|line| *line != format!("# ovs-ofctl {command}"));
+    under(&format!("ovs-ofctl {command}"))
+}
+
+/// The messages that stand under a line of `messages.txt`.
+fn under(command: &str) -> Vec<Message> {
+    let mut all = MESSAGES.lines().skip_while(|line| *line != format!("# {command}"));
     assert!(all.next().is_some(), "no vector of {command}");
     let messages: Vec<Message> = all
         .take_while(|line| !line.starts_with('#'))
@@ -173,6 +179,67 @@ fn requests_mean_what_was_asked_for() {
         sent("packet-out SWITCH in_port=5 packet=0102030405060708090a0b0c08004500 actions=output:1,IN_PORT");
     let [Message::PacketOut(packet)] = &messages[..] else { panic!("{messages:?}") };
     assert_eq!((packet.in_port, packet.actions.len(), packet.data.len()), (OfPort(5), 2, 16));
+}
+
+#[test]
+fn a_flush_means_what_was_asked_for() {
+    let command =
+        "ct-flush SWITCH zone=5 ct_nw_src=10.0.0.1,ct_nw_proto=6,ct_tp_dst=80 ct_nw_dst=10.0.0.2,ct_tp_src=9";
+    let messages = sent(command);
+    let [Message::Nicira(NiciraMessage::CtFlush(flush))] = &messages[..] else { panic!("{messages:?}") };
+    let original =
+        CtTuple { src: Some("10.0.0.1".parse().unwrap()), dst_port: Some(80), ..CtTuple::default() };
+    let reply = CtTuple { dst: Some("10.0.0.2".parse().unwrap()), src_port: Some(9), ..CtTuple::default() };
+    assert_eq!(**flush, CtFlush { ip_proto: 6, original, reply, zone: Some(5) });
+}
+
+#[test]
+fn a_flow_monitor_means_what_happened() {
+    let told = |line: &str| -> Vec<FlowUpdate> {
+        let updates = under(line).into_iter().map(|message| match message {
+            Message::MultipartReply(MultipartReply { body: MultipartBody::FlowMonitor(updates), .. }) => {
+                updates
+            }
+            other => panic!("{other:?}"),
+        });
+        updates.flatten().collect()
+    };
+    let updates = told("flow monitor: another controller added, changed and deleted a flow");
+    let events = updates.iter().map(|update| match update {
+        FlowUpdate::Full(change) => (change.event, change.table, change.instructions.to_string()),
+        FlowUpdate::Abbreviated(_) => panic!("{update:?}"),
+    });
+    let wanted = [
+        (FlowEvent::Added, TableId(3), "output:2".to_owned()),
+        (FlowEvent::Modified, TableId(3), "output:4".to_owned()),
+        (FlowEvent::Deleted, TableId(3), "output:4".to_owned()),
+    ];
+    assert_eq!(events.collect::<Vec<_>>(), wanted);
+    let own = told("flow monitor: this controller changed a flow, and had not asked for its own changes");
+    assert_eq!(own, [FlowUpdate::Abbreviated(Xid(13))]);
+    let request = FlowMonitor::new(MonitorId(5));
+    let asked = Message::MultipartRequest(MultipartRequest::FlowMonitor(vec![request]));
+    assert_eq!(under("flow monitor: the request"), [asked]);
+}
+
+/// What wrong messages found: values that were taken and then written as others.
+#[test]
+fn what_is_taken_is_written_as_the_same() {
+    for hex in [
+        // Seconds of all ones, which say that a duration is not known, with nanoseconds that overflow into them.
+        "041300380000000000050000000000000000000100000002000000000000000300000000000000040000000000000005ffffffffffffffff",
+        "041300380000000000050000000000000000000100000002000000000000000300000000000000040000000000000005ffffffffffff1234",
+        "041300380000000000050000000000000000000100000002000000000000000300000000000000040000000000000005fffffffeffff1234",
+        // A name that is no UTF-8, and a name without an end.
+        "0413005000000000000d0000000000000000000100000000020000000001000061626361626361626361af31af31af31610000000000\
+         0000000000000000000000000000000000000000000000000000",
+    ] {
+        let hex = hex.replace(' ', "");
+        let read = Message::decode(&unhex(&hex)).unwrap_or_else(|error| panic!("{hex}: {error}"));
+        let mut bytes = Vec::new();
+        read.1.encode(read.0, &mut bytes).unwrap();
+        assert_eq!(Message::decode(&bytes), Ok(read));
+    }
 }
 
 #[test]

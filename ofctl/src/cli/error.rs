@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use ofctl::client::openflow::ClientError;
 use ofctl::text::{ParseError, ParseProblem};
-use ofctl::wire::{DecodeError, EncodeError, Message};
+use ofctl::wire::{EncodeError, Message};
 
 /// Text that is not what it should be, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,21 +68,27 @@ pub(crate) enum CliError {
     #[error("cannot write the output: {0}")]
     Write(#[source] std::io::Error),
     #[error(
-        "'{0}' is neither a bridge's name nor unix:PATH; a bridge is reached by its management socket, see --rundir"
+        "'{0}' is neither a bridge's name nor unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]; a bridge is reached by its management socket, see --rundir"
     )]
     Target(String),
+    #[error("'{0}' needs --certificate, --private-key and --ca-cert, as ovs-ofctl does")]
+    NoTls(String),
+    #[error(transparent)]
+    Tls(#[from] ofctl::client::TlsError),
+    #[error("{target}: {source}")]
+    Stream { target: String, source: ofctl::client::MessageStreamError },
     #[error("{target}: {source}")]
     Client { target: String, source: ClientError },
     #[error("{target}: {what}: {source}")]
     Socket { target: String, what: &'static str, source: std::io::Error },
-    #[error("{target}: its answer cannot be read: {source}")]
-    Answer { target: String, source: DecodeError },
     #[error("{target}: it answered {what} with another message: {got}")]
     WrongAnswer { target: String, what: &'static str, got: String },
     #[error("{what} cannot be written to the wire: {source}")]
     Encode { what: String, source: EncodeError },
     #[error("{target}: the packet-out was refused: {error}")]
     PacketRefused { target: String, error: ofctl::wire::ErrorCode },
+    #[error("{target}: it refused {request}: {error}")]
+    RequestRefused { target: String, request: String, error: ofctl::wire::ErrorCode },
     #[error("{target}: {reason}")]
     Closed { target: String, reason: String },
     #[error("{0}; the simulator takes only flows that a switch takes")]
@@ -95,6 +101,8 @@ pub(crate) enum CliError {
     ScenariosFailed(usize, usize),
     #[error("{0}")]
     World(String),
+    #[error("{0}")]
+    Ovsdb(#[source] Box<ofctl::client::ovsdb::ClientError>),
     #[error("cannot start: {0}")]
     Runtime(#[source] std::io::Error),
     #[error("{0}")]
@@ -102,6 +110,10 @@ pub(crate) enum CliError {
 }
 
 impl CliError {
+    pub(crate) fn no_port(switch: &str, wanted: &str) -> Self {
+        CliError::Usage(format!("{switch} has no port '{wanted}'; dump-ports-desc {switch} lists its ports"))
+    }
+
     pub(crate) fn encode(message: &Message, source: EncodeError) -> Self {
         CliError::Encode { what: super::print::one_line(message), source }
     }

@@ -3,8 +3,9 @@
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 
+use ofctl::sim;
 use ofctl::wire::versions::Version;
-use ofctl::wire::{Message, Xid};
+use ofctl::wire::{FlowMod, FlowModCommand, Message, Prerequisite, Xid};
 
 use super::error::CliError;
 use super::output::{Kind, Output};
@@ -75,6 +76,30 @@ fn parse_text(text: &str) -> Result<Message, super::error::SyntaxError> {
     }
 }
 
+/// Refuses what can be written and makes no sense together, as ovs-ofctl does: an action without the match that it
+/// needs, a goto that leads back. What else the simulator does not take, a switch may take.
+fn makes_sense(flow: &FlowMod) -> Result<(), Refusal> {
+    if matches!(flow.command, FlowModCommand::Delete | FlowModCommand::DeleteStrict) {
+        return Ok(());
+    }
+    let Err(sim::Refused { reason, .. }) = sim::Switch::new().with_flows([flow.entry()]) else {
+        return Ok(());
+    };
+    match reason {
+        // Open vSwitch takes such matches; they never come true.
+        sim::Refusal::MatchPrerequisite { needs: Prerequisite::Ct, .. } => Ok(()),
+        sim::Refusal::MatchPrerequisite { .. }
+        | sim::Refusal::ActionPrerequisite { .. }
+        | sim::Refusal::ReadOnly { .. }
+        | sim::Refusal::TagType(_)
+        | sim::Refusal::GotoBackwards(_)
+        | sim::Refusal::NotInActionSet(_) => {
+            Err(Refusal { column: None, problem: reason.to_string(), code: Some(reason.name()) })
+        }
+        _ => Ok(()),
+    }
+}
+
 pub(crate) fn encode(
     version: Version,
     input: &Path,
@@ -91,6 +116,9 @@ pub(crate) fn encode(
                 problem: error.problem,
                 code: None,
             })?;
+            if let ofctl::wire::versions::Message::FlowMod(change) = &message {
+                makes_sense(&change.flow)?;
+            }
             (Xid(0), message)
         };
         let mut bytes = Vec::new();

@@ -15,6 +15,7 @@ use ofctl::wire::{
 use super::args::{Connect, Dry, Write};
 use super::error::{CliError, Place, SyntaxError};
 use super::output::{Kind, Output};
+use super::progress::{Progress, wait};
 use super::switch::{Names, Switch, TextReader, is_file, print_messages};
 use super::{Outcome, groups, json, packet, print, syntax};
 
@@ -86,13 +87,20 @@ pub(crate) async fn carry_out(
     let switch = switch_unless_dry(connect, name, write.dry).await?;
     let names = switch.as_ref().map_or(Names::IfThere(connect, name), Names::Of);
     let mut reader = TextReader::new(names);
-    let (mut messages, mut places) = (Vec::with_capacity(texts.0.len()), Vec::with_capacity(texts.0.len()));
+    let total = texts.0.len();
+    let (mut messages, mut places) = (Vec::with_capacity(total), Vec::with_capacity(total));
+    let mut progress = Progress::new();
     for (place, text) in texts.0 {
+        progress.at("read", messages.len(), total);
         messages.push(reader.read(&text, &place, &parse).await?);
         places.push(place);
     }
+    drop(progress);
     match switch {
-        Some(switch) => switch.send(messages, write.bundle, &places).await?,
+        Some(switch) => {
+            let what = format!("sent {total}, waiting for the switch");
+            wait(&what, switch.send(messages, write.bundle, &places)).await?;
+        }
         None => print_messages(messages, write.bundle, write.dry, output)?,
     }
     Ok(Outcome::Done)
@@ -189,7 +197,8 @@ impl Order {
     }
 }
 
-async fn read_request(switch: &Switch, flow: Option<&str>) -> Result<FlowStatsRequest, CliError> {
+/// Which flows a text means; all without one.
+pub(crate) async fn read_request(switch: &Switch, flow: Option<&str>) -> Result<FlowStatsRequest, CliError> {
     let Some(flow) = flow else { return Ok(FlowStatsRequest::default()) };
     TextReader::new(Names::Of(switch))
         .read(flow, &Place::Argument("the flow"), syntax::flow_stats_request)
@@ -207,7 +216,8 @@ pub(crate) async fn dump(
 ) -> Result<Outcome, CliError> {
     let switch = Switch::connect(connect, name).await?;
     let request = read_request(&switch, flow).await?;
-    let mut flows = switch.connection.dump_flows(request).await.map_err(|error| switch.failed(error))?;
+    let flows = wait("waiting for the switch", switch.connection.dump_flows(request)).await;
+    let mut flows = flows.map_err(|error| switch.failed(error))?;
     if !order.0.is_empty() {
         flows.sort_by(|a, b| order.compare(&a.entry, &b.entry));
     }
@@ -310,7 +320,7 @@ pub(crate) async fn replace(
 }
 
 /// A flow as `ovs-ofctl diff-flows` prints it.
-fn difference_line(sign: char, entry: &FlowEntry) -> String {
+pub(crate) fn difference_line(sign: char, entry: &FlowEntry) -> String {
     let mut line = sign.to_string();
     // Writing to a String cannot fail.
     if entry.table != TableId(0) {

@@ -14,7 +14,11 @@ use super::{Outcome, group};
 pub(crate) enum Verb {
     Add,
     Modify,
+    /// Whether it is there or not.
+    ModifyOrAdd,
     Delete,
+    InsertBuckets,
+    RemoveBuckets,
 }
 
 impl Verb {
@@ -23,13 +27,16 @@ impl Verb {
         let command = match self {
             Verb::Add => None,
             Verb::Modify => Some(GroupCommand::Modify),
+            Verb::ModifyOrAdd => Some(GroupCommand::AddOrModify),
             Verb::Delete => Some(GroupCommand::Delete),
+            Verb::InsertBuckets => Some(GroupCommand::InsertBucket),
+            Verb::RemoveBuckets => Some(GroupCommand::RemoveBucket),
         };
         group::group_mod(text, command)
     }
 }
 
-/// `add-group`, `add-groups`, `mod-group` and `del-groups`.
+/// `add-group`, `add-groups`, `mod-group`, `del-groups`, `insert-buckets` and `remove-buckets`.
 pub(crate) async fn change(
     connect: &Connect,
     name: &str,

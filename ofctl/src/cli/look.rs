@@ -1,12 +1,12 @@
 //! Commands that look at the switch as a whole: features, ports, tables, fragments.
 
-use ofctl::wire::{Message, MultipartBody, MultipartReply, MultipartRequest, OfPort, SwitchConfig, Xid};
+use ofctl::wire::{Message, MultipartBody, MultipartReply, MultipartRequest, SwitchConfig, Xid};
 use serde_json::json;
 
 use super::args::{Connect, Dry, Fragments};
 use super::error::CliError;
 use super::output::Output;
-use super::switch::{Switch, print_messages};
+use super::switch::{Switch, find_port, print_messages};
 use super::{Outcome, json, print};
 
 pub(crate) async fn show(
@@ -63,13 +63,7 @@ pub(crate) async fn ports(
     let mut ports = switch.connection.port_desc().await.map_err(|error| switch.failed(error))?;
     ports.sort_by_key(|port| port.port);
     if let Some(wanted) = wanted {
-        let number = OfPort::from_reserved_name(wanted).or_else(|| wanted.parse().ok().map(OfPort));
-        ports.retain(|port| Some(port.port) == number || port.name == wanted);
-        if ports.is_empty() {
-            return Err(CliError::Usage(format!(
-                "{name} has no port '{wanted}'; dump-ports-desc {name} lists its ports"
-            )));
-        }
+        ports = vec![find_port(ports, wanted).ok_or_else(|| CliError::no_port(name, wanted))?];
     }
     for port in &ports {
         if as_json {

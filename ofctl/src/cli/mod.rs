@@ -4,7 +4,7 @@
 //! client ([`switch`]), and prints ([`print`]). Nothing is asked of the switch before all texts are read.
 
 mod args;
-mod echo;
+mod conntrack;
 mod error;
 mod filter;
 mod flows;
@@ -16,11 +16,17 @@ mod monitor;
 mod output;
 mod packet;
 mod print;
+mod progress;
+mod raw;
+mod reads;
 mod scenarios;
+mod settings;
 mod switch;
 mod syntax;
 mod trace;
 mod versions;
+mod vsctl;
+mod watch;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -63,7 +69,7 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<Outcome, CliError> {
-    let mut output = Output::new();
+    let mut output = Output::new(cli.connect.color);
     let is_filter = matches!(cli.command, Command::Encode { .. } | Command::Decode { .. });
     if cli.connect.protocols != Protocol::OpenFlow13 && !is_filter {
         let problem =
@@ -84,10 +90,7 @@ fn run(cli: Cli) -> Result<Outcome, CliError> {
             let place = if ovs { scenarios::Place::OpenVSwitch } else { scenarios::Place::Memory };
             scenarios::run(&files, place, only.as_deref(), json, &mut output)
         }
-        Command::Probe { switch } => echo::probe(&cli.connect, &switch),
-        Command::Ping { switch, count, length } => {
-            echo::ping(&cli.connect, &switch, count, length, &mut output)
-        }
+        Command::ComposePacket { flow } => packet::compose(&flow, &mut output),
         command => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.map_err(CliError::Runtime)?.block_on(talk(command, &cli.connect, &mut output))
@@ -160,9 +163,18 @@ async fn talk(command: Command, connect: &args::Connect, output: &mut Output) ->
             groups::change(connect, &switch, flows::Texts::read(&file)?, groups::Verb::Add, write, output)
                 .await
         }
-        Command::ModGroup { switch, group, write } => {
+        Command::ModGroup { switch, group, may_create, write } => {
             let texts = flows::Texts::of(group, "the group")?;
-            groups::change(connect, &switch, texts, groups::Verb::Modify, write, output).await
+            let verb = if may_create { groups::Verb::ModifyOrAdd } else { groups::Verb::Modify };
+            groups::change(connect, &switch, texts, verb, write, output).await
+        }
+        Command::InsertBuckets { switch, group, write } => {
+            let texts = flows::Texts::of(group, "the group")?;
+            groups::change(connect, &switch, texts, groups::Verb::InsertBuckets, write, output).await
+        }
+        Command::RemoveBuckets { switch, group, write } => {
+            let texts = flows::Texts::of(group, "the group")?;
+            groups::change(connect, &switch, texts, groups::Verb::RemoveBuckets, write, output).await
         }
         Command::DelGroups { switch, group, write } => {
             let texts = flows::Texts::of(group.unwrap_or_default(), "the group")?;
@@ -171,17 +183,29 @@ async fn talk(command: Command, connect: &args::Connect, output: &mut Output) ->
         Command::PacketOut { switch, packet, dry } => {
             packet::out(connect, &switch, &packet, dry, output).await
         }
-        Command::Monitor { switch, miss_len, json } => {
-            monitor::run(connect, &switch, miss_len, json, output).await
+        Command::Probe { switch } => raw::probe(connect, &switch).await,
+        Command::Ping { switch, count, length } => raw::ping(connect, &switch, count, length, output).await,
+        Command::Benchmark { switch, length, count } => {
+            raw::benchmark(connect, &switch, length, count, output).await
         }
+        Command::Monitor { switch, wanted, packet_in_format, how } => {
+            monitor::run(connect, &switch, &wanted, packet_in_format.into(), how, output).await
+        }
+        Command::Snoop { switch, how } => monitor::snoop(connect, &switch, how, output).await,
+        Command::Watch { switch, flow, interval, count, no_stats, json } => {
+            let looks = watch::Looks { interval, count, counters: !no_stats, json };
+            watch::run(connect, &switch, flow.as_deref(), looks, output).await
+        }
+        Command::Vsctl(how) => vsctl::run(connect, &how, output).await,
+        Command::Read(read) => reads::run(connect, &read, output).await,
+        Command::Setting(setting) => settings::run(connect, setting, output).await,
         Command::Trace { source, flow, packet, json } => {
             trace::run(connect, &source, &flow, packet.as_deref(), json, output).await
         }
         Command::Completions { .. }
         | Command::Encode { .. }
         | Command::Decode { .. }
-        | Command::Probe { .. }
         | Command::Test { .. }
-        | Command::Ping { .. } => unreachable!("they are carried out without a session"),
+        | Command::ComposePacket { .. } => unreachable!("they are carried out without a session"),
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write as _};
 
+use super::args::Colour;
 use super::error::CliError;
 
 /// Standard output.
@@ -21,9 +22,15 @@ pub(crate) enum Kind {
 }
 
 impl Output {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(colour: Colour) -> Self {
         let stdout = io::stdout();
-        let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let colour = match colour {
+            Colour::Auto => {
+                stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            }
+            Colour::Always => true,
+            Colour::Never => false,
+        };
         Output { inner: BufWriter::with_capacity(64 << 10, stdout.lock()), colour }
     }
 

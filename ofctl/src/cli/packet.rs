@@ -7,7 +7,7 @@ use super::args::{Connect, Dry};
 use super::error::{CliError, Place, SyntaxError};
 use super::output::Output;
 use super::switch::{Names, Switch, TextReader, print_messages};
-use super::{Outcome, json};
+use super::{Outcome, json, print, trace};
 
 /// `in_port=PORT packet=HEX actions=ACTIONS`.
 pub(crate) fn parse(text: &str) -> Result<PacketOut, SyntaxError> {
@@ -67,23 +67,47 @@ pub(crate) fn parse(text: &str) -> Result<PacketOut, SyntaxError> {
     ))
 }
 
+/// The texts of a command line: one that says all, or a port, actions and packets as ovs-ofctl takes them too.
+fn texts(words: &[String]) -> Result<Vec<String>, CliError> {
+    match words {
+        [one] => Ok(vec![one.clone()]),
+        [port, actions, packets @ ..] if !packets.is_empty() => {
+            let port = if port.eq_ignore_ascii_case("none") { "ANY" } else { port };
+            Ok(packets
+                .iter()
+                .map(|packet| format!("in_port={port},packet={packet},actions={actions}"))
+                .collect())
+        }
+        _ => Err(CliError::Usage(
+            "a packet-out is \"in_port=PORT packet=HEX actions=ACTIONS\", or PORT ACTIONS PACKET..."
+                .to_owned(),
+        )),
+    }
+}
+
 pub(crate) async fn out(
     connect: &Connect,
     name: &str,
-    text: &str,
+    words: &[String],
     dry: Dry,
     output: &mut Output,
 ) -> Result<Outcome, CliError> {
     let place = Place::Argument("the packet-out");
-    if dry.dry_run {
-        let packet = TextReader::new(Names::IfThere(connect, name)).read(text, &place, parse).await?;
-        print_messages(vec![Message::PacketOut(packet)], false, dry, output)?;
-        return Ok(Outcome::Done);
+    let texts = texts(words)?;
+    let switch = if dry.dry_run { None } else { Some(Switch::connect(connect, name).await?) };
+    let mut reader = TextReader::new(switch.as_ref().map_or(Names::IfThere(connect, name), Names::Of));
+    let mut packets = Vec::with_capacity(texts.len());
+    for text in &texts {
+        packets.push(reader.read(text, &place, parse).await?);
     }
-    let mut switch = Switch::connect(connect, name).await?;
-    let packet = TextReader::new(Names::Of(&switch)).read(text, &place, parse).await?;
+    let Some(mut switch) = switch else {
+        print_messages(packets.into_iter().map(Message::PacketOut).collect(), false, dry, output)?;
+        return Ok(Outcome::Done);
+    };
     let connection = switch.connection.clone();
-    connection.packet_out(packet).await.map_err(|error| switch.failed(error))?;
+    for packet in packets {
+        connection.packet_out(packet).await.map_err(|error| switch.failed(error))?;
+    }
     // No answer comes; what was refused is told before the barrier's answer.
     connection.barrier().await.map_err(|error| switch.failed(error))?;
     loop {
@@ -99,6 +123,17 @@ pub(crate) async fn out(
             () = std::future::ready(()) => return Ok(Outcome::Done),
         }
     }
+}
+
+/// `compose-packet`: a packet that has these fields.
+pub(crate) fn compose(flow: &str, output: &mut Output) -> Result<Outcome, CliError> {
+    let packet = trace::packet(flow, None).map_err(|source| CliError::Syntax {
+        place: Place::Argument("the packet"),
+        text: flow.to_owned(),
+        source,
+    })?;
+    output.line(print::hex(packet.frame()))?;
+    Ok(Outcome::Done)
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! A switch that a command talks to.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use ofctl::client::openflow::{ClientError, Connection, Events, Options, Target};
+use ofctl::client::openflow::{ClientError, Connection, Events, Options};
+use ofctl::client::{Target, TargetParseError, Tls};
 use ofctl::session::Failure;
-use ofctl::wire::{BundleAdd, BundleControl, BundleControlType, BundleFlags, BundleId, Message, Xid};
+use ofctl::wire::{
+    BundleAdd, BundleControl, BundleControlType, BundleFlags, BundleId, Message, OfPort, PortDescription, Xid,
+};
 
 use super::args::{Connect, Dry};
 use super::error::{CliError, Place, SyntaxError};
@@ -13,13 +16,26 @@ use super::output::Output;
 use super::syntax::{PortNames, with_names};
 use super::{json, print};
 
-/// Where a switch is reached, from how it was named.
-pub(crate) fn socket(connect: &Connect, name: &str) -> Result<PathBuf, CliError> {
-    match name.split_once(':') {
-        Some(("unix", path)) if !path.is_empty() => Ok(PathBuf::from(path)),
-        None if !name.is_empty() && !name.contains('/') => Ok(connect.rundir.join(format!("{name}.mgmt"))),
-        _ => Err(CliError::Target(name.to_owned())),
+/// Our certificate and key, if they were given.
+pub(crate) fn tls(connect: &Connect) -> Result<Option<Tls>, CliError> {
+    match (&connect.certificate, &connect.private_key, &connect.ca_cert) {
+        (Some(certificate), Some(key), Some(authority)) => {
+            Ok(Some(Tls::from_files(certificate, key, authority)?))
+        }
+        _ => Ok(None),
     }
+}
+
+/// Where a switch is reached, from how it was named.
+pub(crate) fn target(connect: &Connect, name: &str) -> Result<Target, CliError> {
+    if !name.is_empty() && !name.contains([':', '/']) {
+        return Ok(Target::Unix(connect.rundir.join(format!("{name}.mgmt"))));
+    }
+    let tls = if name.starts_with("ssl:") { tls(connect)? } else { None };
+    Target::parse(name, tls.as_ref()).map_err(|source| match source {
+        TargetParseError::NoTls(name) => CliError::NoTls(name),
+        _ => CliError::Target(name.to_owned()),
+    })
 }
 
 /// True if a name means a file where a switch or a file may stand.
@@ -36,7 +52,7 @@ pub(crate) struct Switch {
 
 impl Switch {
     pub(crate) async fn connect(connect: &Connect, name: &str) -> Result<Switch, CliError> {
-        let target = Target::Unix(socket(connect, name)?);
+        let target = target(connect, name)?;
         let options = Options { timeout: Duration::from_secs(connect.timeout), ..Options::default() };
         let opened = Connection::connect(target, options).await;
         let (connection, events) =
@@ -51,6 +67,20 @@ impl Switch {
     pub(crate) async fn names(&self) -> Result<PortNames, CliError> {
         let ports = self.connection.port_desc().await.map_err(|error| self.failed(error))?;
         Ok(ports.into_iter().map(|port| (port.name, port.port)).collect())
+    }
+
+    /// What the switch says of one of its ports, by number or name.
+    pub(crate) async fn port_description(&self, wanted: &str) -> Result<PortDescription, CliError> {
+        let ports = self.connection.port_desc().await.map_err(|error| self.failed(error))?;
+        find_port(ports, wanted).ok_or_else(|| CliError::no_port(&self.name, wanted))
+    }
+
+    /// A port's number; the switch is asked if it is a name.
+    pub(crate) async fn port(&self, wanted: &str) -> Result<OfPort, CliError> {
+        match OfPort::from_reserved_name(wanted).or_else(|| wanted.parse().ok().map(OfPort)) {
+            Some(port) => Ok(port),
+            None => Ok(self.port_description(wanted).await?.port),
+        }
     }
 
     /// Carries the messages out; an error shows where what was refused came from.
@@ -80,6 +110,12 @@ impl Switch {
             error => self.failed(error),
         })
     }
+}
+
+/// The port of this number or name.
+pub(crate) fn find_port(ports: Vec<PortDescription>, wanted: &str) -> Option<PortDescription> {
+    let number = OfPort::from_reserved_name(wanted).or_else(|| wanted.parse().ok().map(OfPort));
+    ports.into_iter().find(|port| Some(port.port) == number || port.name == wanted)
 }
 
 /// Whom to ask for the names of ports.

@@ -3,9 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ofctl::MacAddr;
+use ofctl::client::openflow::ClientError;
 use ofctl::packet::Frame;
+use ofctl::session::Failure;
 use ofctl::sim::{self, Packet, Verdict};
-use ofctl::wire::{Field, FieldValue, FragmentMode, Match, OfPort, Prerequisite};
+use ofctl::wire::{
+    Field, FieldValue, FragmentMode, GroupDescription, Match, Message, MeterConfig, MeterId, MultipartBody,
+    MultipartReply, MultipartRequest, OfPort, Prerequisite,
+};
 use serde_json::json;
 
 use super::args::Connect;
@@ -30,8 +35,37 @@ async fn simulated(connect: &Connect, source: &str) -> Result<(sim::Switch, Opti
         FragmentMode::Drop => sim::FragmentMode::Drop,
         FragmentMode::NxMatch => sim::FragmentMode::NxMatch,
     };
-    let switch = switch.with_ports(ports.into_iter().map(|port| port.port)).with_fragments(fragments);
+    let mut switch = switch.with_ports(ports.into_iter().map(|port| port.port)).with_fragments(fragments);
+    for GroupDescription { group, kind, buckets } in groups(&live).await? {
+        switch = switch.with_group(group, kind, buckets)?;
+    }
+    for MeterConfig { meter, flags, bands } in meters(&live).await? {
+        switch = switch.with_meter(meter, flags, bands)?;
+    }
     Ok((switch, Some(live)))
+}
+
+async fn groups(live: &Switch) -> Result<Vec<GroupDescription>, CliError> {
+    let request = Message::MultipartRequest(MultipartRequest::GroupDescription);
+    let answer = live.connection.transact(request).await.map_err(|error| live.failed(error))?;
+    Ok(match answer {
+        Message::MultipartReply(MultipartReply { body: MultipartBody::GroupDescription(groups), .. }) => {
+            groups
+        }
+        _ => Vec::new(),
+    })
+}
+
+async fn meters(live: &Switch) -> Result<Vec<MeterConfig>, CliError> {
+    let request = Message::MultipartRequest(MultipartRequest::MeterConfig(MeterId::ALL));
+    Ok(match live.connection.transact(request).await {
+        Ok(Message::MultipartReply(MultipartReply { body: MultipartBody::MeterConfig(meters), .. })) => {
+            meters
+        }
+        // A datapath without meters refuses to be asked for them.
+        Ok(_) | Err(ClientError::Failed { failure: Failure::Refused(_), .. }) => Vec::new(),
+        Err(error) => return Err(live.failed(error)),
+    })
 }
 
 fn value(matching: &Match, field: Field) -> Option<FieldValue> {
@@ -106,7 +140,7 @@ fn frame(matching: &Match) -> Vec<u8> {
 }
 
 /// The packet that the text names, or that has these bytes and the metadata that the text names.
-fn packet(text: &str, bytes: Option<&[u8]>) -> Result<Packet, SyntaxError> {
+pub(super) fn packet(text: &str, bytes: Option<&[u8]>) -> Result<Packet, SyntaxError> {
     let matching: Match = text.parse::<Match>()?;
     let in_port = OfPort(value(&matching, Field::InPort).unwrap_or_default().to_u64() as u32);
     let built = match bytes {
@@ -179,7 +213,8 @@ fn verdict_json(verdict: &Verdict) -> serde_json::Value {
             "frame": print::hex(&output.frame),
         })).collect::<Vec<_>>(),
         "to_controller": verdict.to_controller.iter().map(|packet| json!({
-            "table": packet.table.0, "max_len": packet.max_len, "frame": print::hex(&packet.frame),
+            "table": packet.table.0, "cookie": packet.cookie.to_string(), "reason": packet.reason.number(),
+            "controller": packet.controller, "max_len": packet.max_len, "frame": print::hex(&packet.frame),
         })).collect::<Vec<_>>(),
         "error": verdict.error.as_ref().map(ToString::to_string),
         "steps": verdict.trace.iter().map(|step| step.to_string()).collect::<Vec<_>>(),

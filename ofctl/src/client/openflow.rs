@@ -29,13 +29,14 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::stream::{Exchange, Stream};
-pub use super::target::Target;
+use super::stream::{self, Exchange, Stream};
+pub use super::target::{Listen, Target};
 use crate::flow::FlowStats;
 use crate::session::{Config, Event, Failure, Session, SessionError};
 use crate::wire::{
@@ -95,6 +96,14 @@ pub enum ClientError {
     Connect {
         /// Where to.
         target: Target,
+        /// Why not.
+        source: Arc<io::Error>,
+    },
+    /// Who connected cannot be talked with.
+    #[error("{peer} connected, and cannot be talked with: {source}")]
+    Accept {
+        /// Where it came from.
+        peer: String,
         /// Why not.
         source: Arc<io::Error>,
     },
@@ -220,6 +229,14 @@ impl Connection {
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|source| ClientError::Connect { target: target.clone(), source: Arc::new(source) })?;
+        Self::over(stream, target.to_string(), options).await
+    }
+
+    async fn over(
+        stream: Stream,
+        name: String,
+        options: Options,
+    ) -> Result<(Connection, Events), ClientError> {
         let (commands, command_receiver) = mpsc::channel(64);
         let (events, receiver) = mpsc::channel(options.event_capacity.max(1));
         let closed = Arc::new(OnceLock::new());
@@ -234,7 +251,6 @@ impl Connection {
             ready: Some(ready),
         };
         let end = Arc::clone(&closed);
-        let name = target.to_string();
         tokio::spawn(async move {
             let Err(reason) = task.run(&end).await;
             tracing::debug!(target = %name, %reason, "OpenFlow connection ended");
@@ -434,6 +450,60 @@ impl Connection {
     /// If the packet cannot be encoded, or the connection has ended.
     pub async fn packet_out(&self, packet: PacketOut) -> Result<(), ClientError> {
         self.ask("packet out", Ask::Send(Message::PacketOut(packet))).await.map(drop)
+    }
+}
+
+/// A place where switches connect by themselves, as those do that were told to by `ovs-vsctl set-controller`.
+///
+/// For one application over all of them there is [`Controller`](super::controller::Controller).
+#[derive(Debug)]
+pub struct Listener(stream::Listener);
+
+impl Listener {
+    /// Listens.
+    ///
+    /// # Errors
+    /// If the place is taken or not ours.
+    pub async fn bind(place: &Listen) -> io::Result<Listener> {
+        stream::Listener::bind(place).await.map(Listener)
+    }
+
+    /// The address, with its port if any would do; none of a unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.0.address()
+    }
+
+    /// Waits for a switch to connect. Shaking hands with it is a matter of its own, so that one that is slow does
+    /// not keep others waiting.
+    ///
+    /// # Errors
+    /// If the system has no room, which passes when other connections end.
+    pub async fn accept(&self) -> io::Result<Arrival> {
+        self.0.accept().await.map(Arrival)
+    }
+}
+
+/// A switch that has connected, and has not been spoken with.
+#[derive(Debug)]
+pub struct Arrival(stream::Incoming);
+
+impl Arrival {
+    /// Where it came from.
+    pub fn peer(&self) -> String {
+        self.0.peer()
+    }
+
+    /// Shakes hands.
+    ///
+    /// # Errors
+    /// If it does not show a certificate where one is wanted, or does not speak OpenFlow 1.3.
+    pub async fn connection(self, options: Options) -> Result<(Connection, Events), ClientError> {
+        let peer = self.0.peer();
+        let accepted = tokio::time::timeout(options.timeout, self.0.accept()).await;
+        let stream = accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let stream =
+            stream.map_err(|source| ClientError::Accept { peer: peer.clone(), source: Arc::new(source) })?;
+        Connection::over(stream, peer, options).await
     }
 }
 

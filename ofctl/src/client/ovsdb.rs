@@ -39,34 +39,146 @@ mod writer;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::UnixStream;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 pub use self::writer::{Applied, InterfaceError};
+use super::stream::{self, Stream};
+pub use super::target::{Listen, Target, TargetParseError};
+pub use super::tls::Tls;
 use crate::ovsdb::operation::{OperationError, Results, Transaction};
 use crate::ovsdb::replica::{Change, ChangeSet, Replica, ReplicaError};
 use crate::ovsdb::session::{self, Event, MonitorTable, RequestId, Session, SessionError};
 use crate::ovsdb::value::Uuid;
 use crate::ovsdb::vswitch::{self, PlanError, VswitchTransaction};
 
-/// Where ovsdb-server listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Target {
-    /// A unix socket, ordinarily `<rundir>/db.sock`.
-    Unix(PathBuf),
+/// The port of OVSDB, registered with IANA (RFC 7047 §8).
+pub const OVSDB_PORT: u16 = 6640;
+
+/// Reads `unix:PATH`, `tcp:HOST[:PORT]` or `ssl:HOST[:PORT]` as where an ovsdb-server listens; the port is
+/// [`OVSDB_PORT`] unless it is given.
+///
+/// # Errors
+///
+/// If it is none of these, or the last without `tls`.
+pub fn parse_target(text: &str, tls: Option<&Tls>) -> Result<Target, TargetParseError> {
+    let has_port = |host: &str| match host.strip_prefix('[') {
+        Some(bracketed) => bracketed.contains("]:"),
+        None => host.contains(':'),
+    };
+    match text.split_once(':') {
+        Some(("tcp" | "ssl", host)) if !has_port(host) => {
+            Target::parse(&format!("{text}:{OVSDB_PORT}"), tls)
+                // The text is named as it was given.
+                .map_err(|error| match error {
+                    TargetParseError::Target(_) => TargetParseError::Target(text.to_owned()),
+                    TargetParseError::NoTls(_) => TargetParseError::NoTls(text.to_owned()),
+                    other => other,
+                })
+        }
+        _ => Target::parse(text, tls),
+    }
 }
 
-impl fmt::Display for Target {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Target::Unix(path) => write!(out, "unix:{}", path.display()),
+/// Waits for servers that connect to us, as a switch does whose manager is `tcp:HOST:PORT` (RFC 7047 §3.1 lets
+/// either side open the connection; requests go to the server whichever did).
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use ofctl::client::ovsdb::{Listen, Listener, Options};
+/// use tokio::time::Instant;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = Listener::bind(Listen::parse("ptcp:6640:127.0.0.1", None)?).await?;
+/// loop {
+///     let incoming = listener.accept().await?;
+///     let deadline = Instant::now() + Duration::from_secs(10);
+///     let client = incoming.open(Options::default(), deadline).await?;
+///     println!("{} has {} bridges", client.target(), client.read(|replica| replica.vswitch().bridges().count()));
+/// }
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Listener {
+    place: Listen,
+    listener: stream::Listener,
+}
+
+impl Listener {
+    /// Listens.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Listen`].
+    pub async fn bind(place: Listen) -> Result<Listener, ClientError> {
+        match stream::Listener::bind(&place).await {
+            Ok(listener) => Ok(Listener { place, listener }),
+            Err(source) => Err(ClientError::Listen { place, source: Arc::new(source) }),
         }
+    }
+
+    /// The address with the port that it listens on; none for a unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listener.address()
+    }
+
+    /// The next server that connects. What it is and whether it is one at all, [`Incoming::open`] says: so one
+    /// that is slow to say so keeps nobody waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Listen`].
+    pub async fn accept(&self) -> Result<Incoming, ClientError> {
+        match self.listener.accept().await {
+            Ok(stream) => Ok(Incoming { target: self.target_of(&stream), stream }),
+            Err(source) => Err(ClientError::Listen { place: self.place.clone(), source: Arc::new(source) }),
+        }
+    }
+
+    /// Whence a stream comes.
+    fn target_of(&self, stream: &stream::Incoming) -> Target {
+        match (stream, &self.place) {
+            (stream::Incoming::Tcp(_, peer, _), Listen::Tls(_, tls)) => {
+                Target::Tls(peer.ip().to_string(), peer.port(), tls.clone())
+            }
+            (stream::Incoming::Tcp(_, peer, _), _) => Target::Tcp(peer.ip().to_string(), peer.port()),
+            (stream::Incoming::Unix(_), Listen::Unix(path)) => Target::Unix(path.clone()),
+            // A listener of TCP takes no unix streams.
+            (stream::Incoming::Unix(_), _) => Target::Unix(PathBuf::new()),
+        }
+    }
+}
+
+/// A server that has connected.
+#[derive(Debug)]
+pub struct Incoming {
+    target: Target,
+    stream: stream::Incoming,
+}
+
+impl Incoming {
+    /// Where it comes from.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Shakes hands, if by TLS, and copies the monitored tables.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::connect`].
+    pub async fn open(self, options: Options, deadline: Instant) -> Result<Client, ClientError> {
+        let Incoming { target, stream } = self;
+        let open = async {
+            let stream = stream.accept().await;
+            Client::open(target.clone(), stream, options).await
+        };
+        timeout_at(deadline, open).await.map_err(|_| ClientError::first_copy_late(&target))?
     }
 }
 
@@ -116,10 +228,19 @@ pub enum CloseReason {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ClientError {
     /// There is no connection.
-    #[error("cannot connect to ovsdb-server at {target}: {}", connect_remedy(.source))]
+    #[error("cannot connect to ovsdb-server at {target}: {}", connect_remedy(.target, .source))]
     Connect {
         /// Where.
         target: Target,
+        /// Why.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// Nobody can connect to us.
+    #[error("cannot listen on {place}: {source}")]
+    Listen {
+        /// Where.
+        place: Listen,
         /// Why.
         #[source]
         source: Arc<io::Error>,
@@ -170,18 +291,30 @@ pub enum ClientError {
     },
 }
 
-fn connect_remedy(error: &io::Error) -> String {
+fn connect_remedy(target: &Target, error: &io::Error) -> String {
+    let is_unix = matches!(target, Target::Unix(_));
     match error.kind() {
-        io::ErrorKind::NotFound => {
+        io::ErrorKind::NotFound if is_unix => {
             "the socket does not exist; is openvswitch-switch running? if its run directory \
                                     is another one, set ovs-rundir"
                 .to_owned()
         }
-        io::ErrorKind::ConnectionRefused => {
+        io::ErrorKind::ConnectionRefused if is_unix => {
             "nothing listens on the socket: ovsdb-server has stopped; restart openvswitch-switch".to_owned()
         }
-        io::ErrorKind::PermissionDenied => "only root may use the socket: run as root".to_owned(),
+        io::ErrorKind::ConnectionRefused => {
+            "nothing listens there; ovsdb-server listens on TCP and TLS only if it is told to, as by \
+             'ovs-vsctl set-manager ptcp:6640:ADDRESS'"
+                .to_owned()
+        }
+        io::ErrorKind::PermissionDenied if is_unix => "only root may use the socket: run as root".to_owned(),
         _ => error.to_string(),
+    }
+}
+
+impl ClientError {
+    fn first_copy_late(target: &Target) -> ClientError {
+        ClientError::Deadline { target: target.clone(), what: "the first copy of its tables".to_owned() }
     }
 }
 
@@ -235,22 +368,22 @@ impl Client {
     /// [`ClientError`] that says what to do, when there is no server, or it does not answer in time, or does
     /// not have the database.
     pub async fn connect(target: Target, options: Options, deadline: Instant) -> Result<Client, ClientError> {
-        let late = |_| ClientError::Deadline {
-            target: target.clone(),
-            what: "the first copy of its tables".to_owned(),
+        let open = async {
+            let stream = Stream::connect(&target).await;
+            Client::open(target.clone(), stream, options).await
         };
-        timeout_at(deadline, Client::open(target.clone(), options)).await.map_err(late)?
+        timeout_at(deadline, open).await.map_err(|_| ClientError::first_copy_late(&target))?
     }
 
-    async fn open(target: Target, options: Options) -> Result<Client, ClientError> {
-        let Target::Unix(path) = &target;
-        let stream = UnixStream::connect(path)
-            .await
+    async fn open(
+        target: Target,
+        stream: io::Result<Stream>,
+        options: Options,
+    ) -> Result<Client, ClientError> {
+        let stream = stream
             .map_err(|source| ClientError::Connect { target: target.clone(), source: Arc::new(source) })?;
-        let (reader, writer) = stream.into_split();
         let session = Session::new(Instant::now().into_std(), options.session);
-        let mut wire =
-            Wire { session, reader, writer, received: vec![0; 64 << 10], unsent: Vec::new(), sent: 0 };
+        let mut wire = Wire { session, stream, received: vec![0; 64 << 10], unsent: Vec::new(), sent: 0 };
         let closed = |reason| ClientError::Closed { target: target.clone(), reason: Arc::new(reason) };
         let refused = |source| {
             let (target, database) = (target.clone(), options.database.clone());
@@ -511,16 +644,15 @@ impl Subscription {
 }
 
 /// A session on a stream.
-struct Wire<R, W> {
+struct Wire {
     session: Session,
-    reader: R,
-    writer: W,
+    stream: Stream,
     received: Vec<u8>,
     unsent: Vec<u8>,
     sent: usize,
 }
 
-impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Wire<R, W> {
+impl Wire {
     /// Moves bytes until the server has said something. Nothing is lost when it is dropped before that.
     async fn next_event(&mut self) -> Result<Event, CloseReason> {
         loop {
@@ -532,15 +664,19 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Wire<R, W> {
             }
             let timeout = Instant::from_std(self.session.poll_timeout());
             tokio::select! {
-                count = self.reader.read(&mut self.received) => match count? {
-                    0 => return Err(CloseReason::Eof),
-                    count => self.session.receive(Instant::now().into_std(), &self.received[..count])?,
-                },
-                count = self.writer.write(&self.unsent[self.sent..]), if self.sent < self.unsent.len() => {
-                    self.sent += count?;
+                done = self.stream.exchange(&self.unsent[self.sent..], &mut self.received) => {
+                    let done = done?;
+                    self.sent += done.written;
                     if self.sent == self.unsent.len() {
                         self.unsent.clear();
                         self.sent = 0;
+                    }
+                    match done.read {
+                        Some(0) => return Err(CloseReason::Eof),
+                        Some(count) => {
+                            self.session.receive(Instant::now().into_std(), &self.received[..count])?;
+                        }
+                        None => {}
                     }
                 }
                 () = sleep_until(timeout) => self.session.handle_timeout(Instant::now().into_std())?,
@@ -550,8 +686,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Wire<R, W> {
 }
 
 /// The state of the connection task.
-struct Connection<R, W> {
-    wire: Wire<R, W>,
+struct Connection {
+    wire: Wire,
     database: String,
     commands: mpsc::UnboundedReceiver<Command>,
     replica: watch::Sender<Replica>,
@@ -559,7 +695,7 @@ struct Connection<R, W> {
     waiting: HashMap<RequestId, Answer>,
 }
 
-impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Connection<R, W> {
+impl Connection {
     async fn run(mut self, closed: watch::Sender<Option<Arc<CloseReason>>>) {
         if let Err(reason) = self.follow().await {
             tracing::debug!(%reason, "ovsdb connection ended");

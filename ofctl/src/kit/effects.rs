@@ -68,6 +68,11 @@ impl<N> Effects<N> {
         Effects::send_all(switch, flows.into_iter().map(FlowMod::add))
     }
 
+    /// A timer to be set, anew if it was set.
+    pub fn after(time: Duration, timer: Timer) -> Self {
+        Effects { timers: vec![TimerChange { timer, after: Some(time) }], ..Effects::none() }
+    }
+
     /// A notice.
     pub fn notice(notice: N) -> Self {
         Effects { notices: vec![notice], ..Effects::none() }

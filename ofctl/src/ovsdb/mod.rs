@@ -1,4 +1,5 @@
-//! The OVSDB protocol (RFC 7047, with the monitor methods of ovsdb-server(7)) and the Open_vSwitch database.
+//! The OVSDB protocol (RFC 7047, with the monitor methods of ovsdb-server(7)) and the databases Open_vSwitch and
+//! hardware_vtep.
 //!
 //! Nothing here does I/O. Bottom up:
 //!
@@ -8,7 +9,9 @@
 //! - [`frame`]: finds the ends of JSON-RPC messages in a byte stream.
 //! - [`session`]: one connection: bytes in, bytes and events out.
 //! - [`replica`]: a local copy of the monitored tables, with its changes.
+//! - [`text`]: values as ovs-vsctl writes them.
 //! - [`vswitch`]: the Open_vSwitch database: typed rows, and plans that become transactions.
+//! - [`vtep`]: the hardware_vtep database, likewise.
 //!
 //! ```
 //! use ofctl::ovsdb::vswitch::{BridgeSpec, PortSpec, VswitchTransaction};
@@ -26,8 +29,10 @@ mod recorded;
 pub mod replica;
 pub mod schema;
 pub mod session;
+pub mod text;
 pub mod value;
 pub mod vswitch;
+pub mod vtep;
 
 pub use operation::{
     Condition, FailedAt, Function, Mutation, Mutator, Operation, OperationError, OperationResult, Results,

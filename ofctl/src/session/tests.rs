@@ -354,3 +354,27 @@ fn transaction_numbers_begin_anew_before_they_overflow() {
     world.serve_bundle(&[], None);
     assert_eq!(world.controller.poll_event(), Some(Event::Applied { xid }));
 }
+
+#[test]
+fn what_cannot_be_read_is_refused_with_its_bytes_and_the_session_lives_on() {
+    let mut world = World::ready();
+    // A packet-in cut short.
+    let mut bytes = vec![4, 10, 0, 20, 0, 0, 0, 99];
+    bytes.resize(20, 0);
+    world.controller.receive(&bytes, world.now).unwrap();
+    assert!(matches!(world.controller.poll_event(), Some(Event::Undecodable(_))));
+    world.exchange(usize::MAX);
+    let Some(Event::StrayError { xid, error }) = world.switch.poll_event() else {
+        panic!("it should have been refused")
+    };
+    assert_eq!((xid, error.error.name(), error.data), (Xid(99), Some("OFPBRC_BAD_LEN"), bytes));
+
+    // An error that cannot be read is not answered, or the two would never stop.
+    world.controller.receive(&[4, 1, 0, 9, 0, 0, 0, 5, 0], world.now).unwrap();
+    assert!(matches!(world.controller.poll_event(), Some(Event::Undecodable(_))));
+    assert!(world.controller.poll_transmit().is_empty());
+
+    let xid = world.controller.request(Message::BarrierRequest, world.deadline()).unwrap();
+    world.exchange(usize::MAX);
+    assert_eq!(world.switch_messages(), [(xid, Message::BarrierRequest)]);
+}

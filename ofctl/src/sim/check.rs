@@ -3,8 +3,8 @@
 use super::key::{Key, MAX_TAGS};
 use crate::flow::FlowEntry;
 use crate::wire::{
-    Action, BandKind, Bucket, CtZone, ErrorCode, Field, GroupId, GroupType, Learn, LearnSpec, Match, MeterId,
-    OfPort, Prerequisite, SubField, TableId,
+    Action, BandKind, Bucket, CtFlags, CtZone, ErrorCode, Field, GroupId, GroupType, Learn, LearnSpec, Match,
+    MeterId, OfPort, Prerequisite, SubField, TableId,
 };
 
 /// A flow or group that a switch would not take.
@@ -43,6 +43,12 @@ pub enum Refusal {
     /// `OFPBAC_BAD_SET_ARGUMENT`, for a field that cannot be written.
     #[error("an action writes {}, which is read-only", field.name())]
     ReadOnly {
+        /// The field.
+        field: Field,
+    },
+    /// `OFPBAC_BAD_SET_ARGUMENT`, for a part of a field that is only written whole.
+    #[error("an action writes some bits of {}, which is only written whole", field.name())]
+    NotMaskable {
         /// The field.
         field: Field,
     },
@@ -146,7 +152,7 @@ impl Refusal {
             MatchPrerequisite { .. } => "OFPBMC_BAD_PREREQ",
             UnknownMatch => "OFPBMC_BAD_FIELD",
             ActionPrerequisite { .. } => "OFPBAC_MATCH_INCONSISTENT",
-            ReadOnly { .. } | Value { .. } => "OFPBAC_BAD_SET_ARGUMENT",
+            ReadOnly { .. } | NotMaskable { .. } | Value { .. } => "OFPBAC_BAD_SET_ARGUMENT",
             Bits { .. } | Argument(..) => "OFPBAC_BAD_ARGUMENT",
             TagType(_) => "OFPBAC_BAD_ARGUMENT",
             TooManyTags => "OFPBAC_BAD_TAG",
@@ -274,6 +280,14 @@ fn known_fields(matching: &Match) -> Key {
             key.set(condition.field, condition.value.to_u128());
         }
     }
+    if let Some(condition) = matching.get(Field::CtState) {
+        use super::conntrack::state::*;
+        let (value, mask) = (condition.value.to_u64() as u8, condition.mask.to_u64() as u8);
+        // Either bit that says that there is a connection, or the word that the packet is not invalid.
+        let connected = value & (NEW | ESTABLISHED | RELATED | REPLY | NAT) != 0;
+        let valid = value & TRACKED != 0 && mask & INVALID != 0 && value & INVALID == 0;
+        key.put(Field::CtState, if connected || valid { value | NEW } else { value });
+    }
     key
 }
 
@@ -324,6 +338,9 @@ fn check_action(action: &Action, known: &mut Key) -> Result<(), Refusal> {
         }
         Action::SetMasked(masked) => {
             let field = masked.field;
+            if !masked.is_exact() && !field.spec().maskable {
+                return Err(Refusal::NotMaskable { field });
+            }
             writable(field.whole(), known)?;
             tagged(field, known)?;
             holds(field, masked.value.to_u128(), masked.mask.to_u128(), masked.is_exact())?;
@@ -378,15 +395,35 @@ fn check_action(action: &Action, known: &mut Key) -> Result<(), Refusal> {
             if let CtZone::Field(part) = ct.zone {
                 readable(part, known)?;
             }
-            let is_ip = known.is_ip();
             let nats = |action: &Action| matches!(action, Action::Nat(_));
-            if !is_ip {
+            let invalid = known.value(Field::CtState) & u128::from(super::conntrack::state::INVALID) != 0;
+            if !known.is_ip() || invalid && ct.flags.contains(CtFlags::COMMIT) {
                 return Err(Refusal::ActionPrerequisite { field: Field::IpProto, needs: Prerequisite::Ip });
             }
             ct.actions
                 .iter()
                 .filter(|action| !nats(action))
                 .try_for_each(|action| check_action(action, known))
+        }
+        Action::PushMpls(eth_type) => {
+            known.put(Field::EthType, *eth_type);
+            known.put(Field::IpProto, 0u8);
+            Ok(())
+        }
+        Action::PopMpls(_) | Action::SetMplsTtl(_) | Action::DecMplsTtl
+            if !known.meets(Prerequisite::Mpls) =>
+        {
+            Err(Refusal::ActionPrerequisite { field: Field::MplsLabel, needs: Prerequisite::Mpls })
+        }
+        Action::PopMpls(eth_type) => {
+            known.put(Field::EthType, *eth_type);
+            Ok(())
+        }
+        Action::FinTimeout { .. } if known.value(Field::IpProto) != 6 => {
+            Err(Refusal::ActionPrerequisite { field: Field::TcpFlags, needs: Prerequisite::Tcp })
+        }
+        Action::ResubmitCt { .. } if !known.meets(Prerequisite::Ct) => {
+            Err(Refusal::ActionPrerequisite { field: Field::CtNwSrc, needs: Prerequisite::Ct })
         }
         Action::DecTtlIds(_) | Action::SetNwTtl(_) if !known.is_ip() => {
             Err(Refusal::ActionPrerequisite { field: Field::IpTtl, needs: Prerequisite::Ip })

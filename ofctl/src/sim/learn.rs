@@ -89,6 +89,9 @@ impl Pipeline<'_> {
             true => {
                 self.note(format!("learns {}", super::trace::flow_text(&entry)));
                 let now = self.switch.now;
+                if self.tables_before.is_none() {
+                    self.tables_before = Some(self.switch.tables.snapshot());
+                }
                 self.switch.tables.learn(entry, now, &mut self.removed);
             }
             false => self.note(format!("learns nothing: {} flows are there already", learn.limit)),

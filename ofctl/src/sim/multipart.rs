@@ -56,7 +56,7 @@ impl Switch {
                 let ports = self.ports.iter().filter(|(id, _)| *wanted == OfPort::ANY || *id == wanted);
                 let stats = ports.map(|(_, port)| PortStats {
                     duration: Some(self.now.saturating_sub(port.created)),
-                    ..port.stats.clone()
+                    ..port.stats
                 });
                 parts(stats.collect(), MultipartBody::PortStats)
             }
@@ -104,12 +104,13 @@ impl Switch {
                 max_bands: MAX_BANDS as u8,
                 max_color: 0,
             })),
-            MultipartRequest::TableFeatures(_)
-            | MultipartRequest::FlowMonitor(_)
+            MultipartRequest::FlowMonitor(_)
             | MultipartRequest::IpfixBridge
             | MultipartRequest::IpfixFlow
-            | MultipartRequest::Experimenter { .. }
-            | MultipartRequest::Unknown { .. } => {
+            | MultipartRequest::Experimenter { .. } => {
+                return Err(Refusal::Named("OFPBRC_BAD_EXPERIMENTER"));
+            }
+            MultipartRequest::TableFeatures(_) | MultipartRequest::Unknown { .. } => {
                 return Err(Refusal::Named("OFPBRC_BAD_STAT"));
             }
         })

@@ -1,9 +1,10 @@
 //! One packet's way through the tables of a switch.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use super::classifier::{Rule, RuleId};
+use super::classifier::{Classifier, Rule, View};
 use super::conntrack::Tracked;
 use super::key::{PORT_UNSET, port_from_16};
 use super::packet::{Packet, Tunnel};
@@ -97,8 +98,10 @@ pub(super) struct Pipeline<'a> {
     pub(super) tracked: bool,
     /// What the datapath knows of its connection, whether or not the fields say it.
     pub(super) seen: Tracked,
-    /// A meter dropped it: it goes on through the tables, but nothing leaves.
-    pub(super) dropped: bool,
+    /// Why nothing leaves: it goes on through the tables, as in Open vSwitch, whose datapath drops it.
+    pub(super) dropped: Option<&'static str>,
+    /// Whether the trace leaves out what happens.
+    pub(super) muted: bool,
     /// Whether the last MPLS label was popped, and what is below not looked into yet.
     pub(super) unread: bool,
     pub(super) stack: Vec<(u128, u16)>,
@@ -108,6 +111,8 @@ pub(super) struct Pipeline<'a> {
     /// Outputs and packet-ins that an error does not take back any more.
     kept: (usize, usize),
     pub(super) removed: Vec<FlowRemoved>,
+    /// The tables before the packet learned in this round.
+    pub(super) tables_before: Option<BTreeMap<TableId, Arc<Classifier>>>,
     pub(super) error: Option<RunError>,
     trace: Vec<Step>,
 }
@@ -131,7 +136,8 @@ impl<'a> Pipeline<'a> {
             exited: false,
             tracked: false,
             seen: Tracked::default(),
-            dropped: false,
+            dropped: None,
+            muted: false,
             unread: false,
             stack: Vec::new(),
             action_set: Vec::new(),
@@ -139,6 +145,7 @@ impl<'a> Pipeline<'a> {
             to_controller: Vec::new(),
             kept: (0, 0),
             removed: Vec::new(),
+            tables_before: None,
             error: None,
             trace: Vec::new(),
         }
@@ -189,6 +196,11 @@ impl<'a> Pipeline<'a> {
     /// Lets the packet go round: it is looked into anew, as a datapath does that must hash or track it, and goes on
     /// where it was. False if it did so too often.
     pub(super) fn go_round(&mut self) -> bool {
+        if self.dropped.is_some() {
+            self.exited = true;
+            self.action_set.clear();
+            return false;
+        }
         if self.rounds >= MAX_ROUNDS {
             self.note(format!("the packet has gone round {MAX_ROUNDS} times, and is dropped"));
             self.exited = true;
@@ -201,6 +213,7 @@ impl<'a> Pipeline<'a> {
             self.packet.key.set_tracked(&self.seen);
         }
         self.unread = false;
+        self.tables_before = None;
         self.lookups = 0;
         self.kept = (self.outputs.len(), self.to_controller.len());
         true
@@ -216,6 +229,7 @@ impl<'a> Pipeline<'a> {
         let action_set = self.action_set.clone();
         let saved = (self.table, self.depth, self.lookups, self.exited, self.dropped);
         let rule = self.rule.take();
+        let tables_before = self.tables_before.take();
         self.kept = (self.outputs.len(), self.to_controller.len());
         (self.depth, self.lookups, self.exited) = (0, 0, false);
         (self.tracked, self.unread) = (tracked, false);
@@ -227,6 +241,7 @@ impl<'a> Pipeline<'a> {
         self.shown_depth -= 1;
         self.rounds -= 1;
         self.rule = rule;
+        self.tables_before = tables_before;
         (self.table, self.depth, self.lookups, self.exited, self.dropped) = saved;
         self.tracked = false;
         self.stack = stack;
@@ -235,6 +250,9 @@ impl<'a> Pipeline<'a> {
     }
 
     pub(super) fn record(&mut self, event: Event) {
+        if self.muted {
+            return;
+        }
         self.trace.push(Step { depth: self.shown_depth, event });
     }
 
@@ -263,8 +281,23 @@ impl<'a> Pipeline<'a> {
     /// Looks the packet up, and does what the entry says.
     pub(super) fn lookup(&mut self, table: TableId, in_port: OfPort, deepens: bool) -> Result<(), RunError> {
         self.check_limits()?;
-        let rule = self.switch.lookup(table, &self.packet, in_port).cloned();
+        let rule = self.find(table, in_port);
         self.carry_out(table, rule, deepens)
+    }
+
+    /// The entry that the packet matches, of the tables as they were when its round began: what it learns is there
+    /// for later rounds and packets.
+    pub(super) fn find(&self, table: TableId, in_port: OfPort) -> Option<Arc<Rule>> {
+        let view = View {
+            key: &self.packet.key,
+            in_port,
+            hide_ports: self.switch.fragments == FragmentMode::Normal && self.packet.key.is_fragment(),
+            conjunction: None,
+        };
+        match &self.tables_before {
+            Some(tables) => tables.get(&table)?.lookup(&view).cloned(),
+            None => self.switch.tables.lookup(table, &view).cloned(),
+        }
     }
 
     /// Does what an entry that was found says.
@@ -279,7 +312,7 @@ impl<'a> Pipeline<'a> {
             self.switch.tables.count_lookup(table, rule.is_some());
         }
         let Some(rule) = rule else { return Ok(()) };
-        self.count_rule(rule.id);
+        self.count_rule(&rule);
         let entry = Arc::clone(&rule.entry);
         let came_from = std::mem::replace(&mut self.table, table);
         let came_by = self.rule.replace(rule);
@@ -292,13 +325,13 @@ impl<'a> Pipeline<'a> {
         Ok(())
     }
 
-    fn count_rule(&mut self, id: RuleId) {
-        let now = self.switch.now;
-        let bytes = self.bytes;
+    fn count_rule(&mut self, rule: &Rule) {
+        let (now, bytes) = (self.switch.now, self.bytes);
         if !self.counts {
             return;
         }
-        if let Some(state) = self.switch.tables.state_mut(id) {
+        // An entry that the packet itself has replaced counts for the new one.
+        if let Some(state) = self.switch.tables.current_state_mut(rule) {
             state.used = now;
             state.counters.packets += 1;
             state.counters.bytes += bytes;
@@ -308,6 +341,10 @@ impl<'a> Pipeline<'a> {
     pub(super) fn ops(&mut self, list: &[Op<'_>]) -> Result<List, RunError> {
         for (place, op) in list.iter().enumerate() {
             if self.exited {
+                break;
+            }
+            let reads = !matches!(*op, Op::Apply(action) if !Self::needs_reading(action));
+            if self.unread && reads && !self.go_round() {
                 break;
             }
             match *op {
@@ -364,7 +401,7 @@ impl<'a> Pipeline<'a> {
 
     /// A packet above a meter's rate goes on through the tables, as in Open vSwitch, but nothing of it leaves.
     fn meter(&mut self, id: MeterId) {
-        if self.dropped {
+        if self.dropped.is_some() {
             return;
         }
         let now = self.switch.now;
@@ -374,10 +411,10 @@ impl<'a> Pipeline<'a> {
         let Some(meter) = meters.get_mut(&id) else {
             return self.note(format!("meter {id} does not exist"));
         };
-        self.dropped = !meter.pass(bytes, now);
+        self.dropped = (!meter.pass(bytes, now)).then_some("a meter dropped it");
         self.note(match self.dropped {
-            false => format!("meter {id} lets it pass"),
-            true => format!("meter {id} drops it: above its rate"),
+            None => format!("meter {id} lets it pass"),
+            Some(_) => format!("meter {id} drops it: above its rate"),
         });
     }
 
@@ -394,8 +431,8 @@ impl<'a> Pipeline<'a> {
         if self.switch.ports.get(&in_port).is_some_and(|port| port.has(NO_PACKET_IN)) {
             return self.note(format!("port {in_port} lets no packet to the controller"));
         }
-        if self.dropped {
-            return self.note("a meter dropped it");
+        if let Some(why) = self.dropped {
+            return self.note(why);
         }
         self.packet.commit();
         let reason = PacketInReason::from_number(action.reason);
@@ -430,9 +467,10 @@ impl<'a> Pipeline<'a> {
                 }
             }
             OfPort::TABLE => self.resubmit(in_port, TableId(0))?,
-            OfPort::ALL | OfPort::FLOOD | OfPort::NORMAL => {
-                return Err(self.unsupported(super::trace::action_text(&Action::Output(port))));
+            OfPort::ALL | OfPort::FLOOD => {
+                return Err(self.unsupported(format!("{port} without knowing the ports")));
             }
+            OfPort::NORMAL => return Err(self.unsupported(super::trace::action_text(&Action::Output(port)))),
             OfPort::ANY => {}
             _ if port == in_port => self.note("not back out of the ingress port"),
             _ => self.emit(port, limit),
@@ -465,15 +503,15 @@ impl<'a> Pipeline<'a> {
                 }
             },
         };
-        if self.dropped {
-            return self.note("a meter dropped it");
+        if let Some(why) = self.dropped {
+            return self.note(why);
         }
+        // What is cut off is counted before tags come on or off.
+        let cut = limit.map_or(0, |limit| self.packet.frame().len().saturating_sub(limit as usize));
         self.packet.commit();
         self.record(Event::Output(port, tunnel));
         let mut frame = self.packet.frame().to_vec();
-        if let Some(limit) = limit {
-            frame.truncate(limit as usize);
-        }
+        frame.truncate(frame.len().saturating_sub(cut));
         self.outputs.push(Output { port, tunnel, frame });
     }
 
@@ -502,7 +540,7 @@ impl<'a> Pipeline<'a> {
         }
         for place in chosen {
             self.record(Event::Bucket(id, place));
-            let before = self.packet.key.clone();
+            let (before, unread) = (self.packet.key.clone(), self.unread);
             self.depth += 1;
             self.shown_depth += 1;
             self.actions(&in_set_order(&group.buckets[place].actions))?;
@@ -511,6 +549,7 @@ impl<'a> Pipeline<'a> {
             self.exited = false;
             // Each bucket has a copy of the packet.
             self.packet.key = before;
+            self.unread = unread;
         }
         Ok(List::Continues)
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::check::{self, Refusal, Refused};
-use super::classifier::{Rule, View};
 use super::conntrack::Connections;
 use super::controller::Controller;
 use super::flows::Tables;
@@ -19,7 +18,7 @@ use super::trace::{Output, Verdict};
 use crate::flow::{FlowEntry, FlowStats};
 use crate::wire::{
     Action, Bucket, FlowRemoved, FlowStatsRequest, GroupId, GroupType, Message, MeterBand, MeterFlags,
-    MeterId, OfPort, PortDescription, PortReason, PortStatus, TableId,
+    MeterId, OfPort, PortDescription, PortReason, PortStatus, TlvMap,
 };
 
 /// Tables of a switch, as in Open vSwitch; the last is kept for itself.
@@ -100,6 +99,7 @@ pub struct Switch {
     pub(super) fragments: FragmentMode,
     pub(super) now: Duration,
     pub(super) datapath_id: u64,
+    pub(super) tlv_maps: Vec<TlvMap>,
     /// What the controller has set for itself.
     pub(super) controller: Controller,
     /// What became of packets that the controller sent.
@@ -321,16 +321,6 @@ impl Switch {
     fn packet_ins(&self, verdict: &Verdict) -> Vec<Message> {
         let heard = verdict.to_controller.iter().filter(|packet| self.controller.hears_packet(packet));
         heard.map(|packet| self.controller.packet_in(packet)).collect()
-    }
-
-    pub(super) fn lookup(&self, table: TableId, packet: &Packet, in_port: OfPort) -> Option<&Arc<Rule>> {
-        let view = View {
-            key: &packet.key,
-            in_port,
-            hide_ports: self.fragments == FragmentMode::Normal && packet.key.is_fragment(),
-            conjunction: None,
-        };
-        self.tables.lookup(table, &view)
     }
 
     /// Checks that what the actions name is there.

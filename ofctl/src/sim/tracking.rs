@@ -88,6 +88,12 @@ impl Pipeline<'_> {
             CtZone::Number(number) => number,
             CtZone::Field(part) => self.packet.key.bits(part) as u16,
         };
+        if self.dropped.is_some() {
+            // The datapath does not come here.
+            self.packet.key.clear_tracked();
+            self.tracked = false;
+            return Ok(());
+        }
         // The actions within write the connection's fields, not the packet's.
         let before = self.packet.key.clone();
         let (mut mark, mut label) = (0, 0);
@@ -124,11 +130,16 @@ impl Pipeline<'_> {
             nat,
         };
         let now = self.switch.now;
+        let before = self.packet.frame().to_vec();
         let connections = Arc::make_mut(&mut self.switch.connections);
         // What is translated changes in the frame only: the fields stay as they are until it goes round.
         connections.track(&mut self.packet.rewriter.frame, &mut self.seen, &request, now);
         let state = self.seen.state;
         self.note(format!("zone {zone}: {}", state_text(state)));
+        if self.packet.frame() != before {
+            let translated = Packet::new(self.packet.in_port(), self.packet.frame());
+            self.note(format!("translated to {translated}"));
+        }
         if let Some(table) = ct.table {
             let mut copy: Packet = self.packet.clone();
             copy.read_anew();
@@ -165,7 +176,7 @@ impl Pipeline<'_> {
         self.check_limits()?;
         let own = self.packet.key.clone();
         self.packet.key.exchange_tuple();
-        let rule = self.switch.lookup(table, &self.packet, in_port).cloned();
+        let rule = self.find(table, in_port);
         self.packet.key = own;
         self.shown_depth += 1;
         self.carry_out(table, rule, table <= self.table)?;

@@ -36,7 +36,7 @@ impl FlowModCommand {
             2 => Self::ModifyStrict,
             3 => Self::Delete,
             4 => Self::DeleteStrict,
-            other => return Err(DecodeError::BadValue { what: "flow_mod command", value: other.into() }),
+            _ => return Err(DecodeError::Refused { what: "flow_mod", error: "OFPFMFC_BAD_COMMAND" }),
         })
     }
 }
@@ -188,6 +188,7 @@ impl FlowMod {
         flow.matching = Match::take(input)?;
         flow.instructions = Instructions::take(input)?;
         flow.check_goto()?;
+        check_flags(flow.flags)?;
         Ok(flow)
     }
 
@@ -223,6 +224,15 @@ impl FlowMod {
             matching: Match::new(),
             instructions: Instructions::default(),
         })
+    }
+}
+
+/// Flags that mean nothing are not passed over.
+pub(super) fn check_flags(flags: FlowFlags) -> Result<(), DecodeError> {
+    if flags.0 & !0x1f == 0 {
+        Ok(())
+    } else {
+        Err(DecodeError::Refused { what: "flow_mod", error: "OFPFMFC_BAD_FLAGS" })
     }
 }
 
@@ -263,7 +273,7 @@ impl GroupType {
             1 => GroupType::Select,
             2 => GroupType::Indirect,
             3 => GroupType::FastFailover,
-            other => return Err(DecodeError::BadValue { what: "group type", value: other.into() }),
+            _ => return Err(DecodeError::Refused { what: "group", error: "OFPGMFC_BAD_TYPE" }),
         })
     }
 }
@@ -299,8 +309,8 @@ impl Bucket {
 
     pub(super) fn take(input: &mut Reader<'_>) -> Result<Bucket, DecodeError> {
         let length = usize::from(input.u16()?);
-        if length < 16 {
-            return Err(DecodeError::BadLength { what: "bucket", length });
+        if length < 16 || length - 2 > input.peek().len() {
+            return Err(DecodeError::Refused { what: "bucket", error: "OFPGMFC_BAD_BUCKET" });
         }
         let mut body = input.sub("bucket", length - 2)?;
         let weight = body.u16()?;
@@ -342,13 +352,38 @@ impl GroupMod {
             1 => GroupModCommand::Modify,
             2 => GroupModCommand::Delete,
             GroupModCommand::ADD_OR_MODIFY => GroupModCommand::AddOrModify,
-            other => return Err(DecodeError::BadValue { what: "group_mod command", value: other.into() }),
+            _ => return Err(DecodeError::Refused { what: "group_mod", error: "OFPGMFC_BAD_COMMAND" }),
         };
         let kind = GroupType::take(input)?;
         input.skip(1)?;
         let group = GroupId(input.u32()?);
         let buckets = take_each(input, Bucket::take)?;
-        Ok(GroupMod { command, kind, group, buckets })
+        let change = GroupMod { command, kind, group, buckets };
+        match change.problem() {
+            Some(error) => Err(DecodeError::Refused { what: "group_mod", error }),
+            None => Ok(change),
+        }
+    }
+
+    /// The error for which a switch refuses it, whatever groups there are.
+    fn problem(&self) -> Option<&'static str> {
+        const INVALID: Option<&str> = Some("OFPGMFC_INVALID_GROUP");
+        let (kind, buckets) = (self.kind, &self.buckets);
+        if self.command == GroupModCommand::Delete {
+            return if buckets.is_empty() { None } else { INVALID };
+        }
+        if kind == GroupType::Indirect && buckets.len() != 1 {
+            return INVALID;
+        }
+        buckets.iter().find_map(|bucket| {
+            let watches = (bucket.watch_port, bucket.watch_group) != (OfPort::ANY, GroupId::ANY);
+            match kind {
+                _ if bucket.weight != 0 && kind != GroupType::Select => INVALID,
+                GroupType::All | GroupType::Indirect if watches => Some("OFPGMFC_WATCH_UNSUPPORTED"),
+                GroupType::FastFailover if !watches => INVALID,
+                _ => None,
+            }
+        })
     }
 }
 
@@ -446,7 +481,7 @@ pub(super) fn put_duration(duration: Duration, out: &mut Vec<u8>) {
 }
 
 pub(super) fn take_duration(input: &mut Reader<'_>) -> Result<Duration, DecodeError> {
-    let seconds = input.u32()?;
-    let nanoseconds = input.u32()?;
-    Ok(Duration::from_secs(seconds.into()) + Duration::from_nanos(nanoseconds.into()))
+    let (seconds, nanoseconds) = (input.u32()?, input.u32()?);
+    // A second has no more; what says so must not overflow into the seconds.
+    Ok(Duration::new(seconds.into(), nanoseconds.min(999_999_999)))
 }

@@ -5,6 +5,7 @@ use super::cursor::{Put, Reader};
 use super::error::{DecodeError, EncodeError, ErrorCode};
 use super::flow_mod::{FlowMod, FlowRemoved, GroupMod};
 use super::ids::{BundleId, OfPort, Xid};
+use super::lengths;
 use super::meter::MeterMod;
 use super::multipart::{MultipartReply, MultipartRequest, take_each};
 use super::nxt::NiciraMessage;
@@ -90,21 +91,26 @@ impl Hello {
         }
     }
 
+    fn take_element<'a>(input: &mut Reader<'a>) -> Result<(u16, Reader<'a>), DecodeError> {
+        let what = "hello element";
+        let (element, length) = (input.u16()?, usize::from(input.u16()?));
+        let body = length.checked_sub(4).ok_or(DecodeError::BadLength { what, length })?;
+        let body = input.sub(what, body)?;
+        // The padding may be missing after the last element.
+        let padding = length.next_multiple_of(8) - length;
+        input.skip(padding.min(input.peek().len()))?;
+        Ok((element, body))
+    }
+
     fn take(version: u8, input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let mut bitmap = None;
-        while !input.is_empty() {
-            let element = input.u16()?;
-            let length = usize::from(input.u16()?);
-            let body =
-                length.checked_sub(4).ok_or(DecodeError::BadLength { what: "hello element", length })?;
-            let mut body = input.sub("hello element", body)?;
+        // What cannot be read must not keep two sides apart that could speak with each other.
+        while let Ok((element, mut body)) = Self::take_element(input) {
             if element == Self::VERSION_BITMAP && bitmap.is_none() {
-                bitmap = Some(body.u32()?);
+                bitmap = body.u32().ok();
             }
-            // The padding may be missing after the last element.
-            let padding = length.next_multiple_of(8) - length;
-            input.skip(padding.min(input.peek().len()))?;
         }
+        input.rest();
         Ok(Hello { version, bitmap })
     }
 }
@@ -163,13 +169,15 @@ impl SwitchConfig {
         out.put_u16(self.miss_send_len);
     }
 
-    fn take(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let fragments = match input.u16()? {
+    /// A switch refuses flags that mean nothing; from a switch they still mean nothing.
+    fn take(is_reply: bool, input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let flags = input.u16()?;
+        let fragments = match if is_reply { flags & 3 } else { flags } {
             0 => FragmentMode::Normal,
             1 => FragmentMode::Drop,
             2 => FragmentMode::Reassemble,
             3 => FragmentMode::NxMatch,
-            other => return Err(DecodeError::BadValue { what: "switch config flags", value: other.into() }),
+            _ => return Err(DecodeError::Refused { what: "switch config", error: "OFPSCFC_BAD_FLAGS" }),
         };
         Ok(SwitchConfig { fragments, miss_send_len: input.u16()? })
     }
@@ -559,6 +567,7 @@ impl Message {
         if header.version != VERSION && header.kind != kind::HELLO {
             return Err(DecodeError::Version(header.version));
         }
+        lengths::check(header.kind, body.peek())?;
         let message = match header.kind {
             kind::HELLO => Message::Hello(Hello::take(header.version, &mut body)?),
             kind::ERROR => {
@@ -579,8 +588,8 @@ impl Message {
                 Message::FeaturesReply(features)
             }
             kind::GET_CONFIG_REQUEST => Message::GetConfigRequest,
-            kind::GET_CONFIG_REPLY => Message::GetConfigReply(SwitchConfig::take(&mut body)?),
-            kind::SET_CONFIG => Message::SetConfig(SwitchConfig::take(&mut body)?),
+            kind::GET_CONFIG_REPLY => Message::GetConfigReply(SwitchConfig::take(true, &mut body)?),
+            kind::SET_CONFIG => Message::SetConfig(SwitchConfig::take(false, &mut body)?),
             kind::PACKET_IN => Message::PacketIn(PacketIn::take(&mut body)?),
             kind::FLOW_REMOVED => Message::FlowRemoved(FlowRemoved::take(&mut body)?),
             kind::PORT_STATUS => Message::PortStatus(PortStatus::take(&mut body)?),
@@ -632,6 +641,16 @@ fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
     Ok(())
 }
 
+/// Takes the bytes of a message that stands inside another, perhaps before properties, which mean nothing here.
+pub(super) fn take_inside<'a>(body: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
+    let bytes = body.rest();
+    let refused = DecodeError::Refused { what: "message inside of another", error: "OFPBFC_MSG_BAD_LEN" };
+    match MessageHeader::peek(bytes) {
+        Ok(Some(header)) => bytes.get(..header.length.into()).ok_or(refused),
+        _ => Err(refused),
+    }
+}
+
 /// Takes an experimenter message; those that hold a message are refused inside of one.
 fn take_experimenter(body: &mut Reader<'_>, xid: Xid, may_be_bundle: bool) -> Result<Message, DecodeError> {
     let experimenter = body.u32()?;
@@ -643,23 +662,27 @@ fn take_experimenter(body: &mut Reader<'_>, xid: Xid, may_be_bundle: bool) -> Re
             let kind = BundleControlType::ALL.get(usize::from(number)).copied();
             let kind =
                 kind.ok_or(DecodeError::BadValue { what: "bundle control type", value: number.into() })?;
-            Ok(Message::BundleControl(BundleControl { bundle, kind, flags: BundleFlags(body.u16()?) }))
+            let flags = BundleFlags(body.u16()?);
+            // Properties are those of experimenters, and mean nothing to those who do not know them.
+            body.rest();
+            Ok(Message::BundleControl(BundleControl { bundle, kind, flags }))
         }
         (super::ONF_EXPERIMENTER, onf::BUNDLE_ADD_MESSAGE) => {
             let bundle = BundleId(body.u32()?);
             body.skip(2)?;
             let flags = BundleFlags(body.u16()?);
+            let refused = |error| DecodeError::Refused { what: "message in a bundle", error };
             if !may_be_bundle {
-                return Err(DecodeError::BadValue { what: "message in a bundle", value: kind.into() });
+                return Err(refused("OFPBFC_MSG_UNSUP"));
             }
-            let (inner, message) = Message::decode_within(body.rest(), false)?;
-            if inner != xid {
-                // OFPBFC_MSG_BAD_XID.
-                return Err(DecodeError::BadValue {
-                    what: "xid of a message in a bundle",
-                    value: inner.0.into(),
-                });
+            let inside = take_inside(body)?;
+            if inside[0] != VERSION {
+                return Err(DecodeError::Version(inside[0]));
             }
+            if inside[4..8] != xid.0.to_be_bytes() {
+                return Err(refused("OFPBFC_MSG_BAD_XID"));
+            }
+            let (_, message) = Message::decode_within(inside, false)?;
             Ok(Message::BundleAdd(BundleAdd { bundle, flags, message: Box::new(message) }))
         }
         (super::ONF_EXPERIMENTER, kind) => Ok(match OnfMessage::take(kind, body, may_be_bundle)? {

@@ -153,8 +153,14 @@ impl MeterMod {
         };
         let flags = MeterFlags(input.u16()?);
         let meter = MeterId(input.u32()?);
-        if flags.contains(MeterFlags::KBPS | MeterFlags::PKTPS) && command != MeterModCommand::Delete {
+        let both = flags.contains(MeterFlags::KBPS | MeterFlags::PKTPS);
+        if both && command != MeterModCommand::Delete {
             return Err(DecodeError::Refused { what: "meter_mod", error: "OFPMMFC_BAD_FLAGS" });
+        }
+        if command == MeterModCommand::Delete {
+            // Nothing else counts, whatever stands there.
+            input.rest();
+            return Ok(MeterMod { command, flags: MeterFlags::default(), meter, bands: Vec::new() });
         }
         Ok(MeterMod { command, flags, meter, bands: take_each(input, MeterBand::take)? })
     }

@@ -30,6 +30,7 @@ mod fields;
 mod flow_mod;
 mod ids;
 mod learn;
+mod lengths;
 mod matching;
 mod message;
 mod meter;

@@ -90,7 +90,10 @@ impl FlowMonitor {
         out.put_u16(0);
         out.put_u32(self.out_port.0);
         out.put(&[self.table.0, 0, 0, 0]);
-        put_match(&self.matching, length_at, out);
+        let start = out.len();
+        self.matching.encode(out);
+        // The length of the match without its padding, as its own header has it.
+        out.copy_within(start + 2..start + 4, length_at);
     }
 
     pub(super) fn take(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -109,15 +112,12 @@ impl FlowMonitor {
     }
 }
 
-/// Appends a match, and writes the length of its entries and header where an older structure wants it too.
+/// Appends the match of an update, and writes its length where an older structure wants it too.
 fn put_match(matching: &Match, length_at: usize, out: &mut Vec<u8>) {
     let start = out.len();
     matching.encode(out);
     // The match's own header says it; a match longer than that makes the message too long.
-    let length = [out[start + 2], out[start + 3]];
-    // Open vSwitch counts the padding.
-    let padded = u16::from_be_bytes(length).checked_next_multiple_of(8).unwrap_or(u16::MAX);
-    out[length_at..length_at + 2].copy_from_slice(&padded.to_be_bytes());
+    out.copy_within(start + 2..start + 4, length_at);
 }
 
 /// What happened to a flow, `nx_flow_update_event`.

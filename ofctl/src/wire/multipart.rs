@@ -231,7 +231,8 @@ impl MultipartRequest {
         let flags = input.u16()?;
         if flags & MORE != 0 {
             // Only table features are ever asked for in several parts.
-            return Err(DecodeError::BadValue { what: "multipart request flags", value: flags.into() });
+            let error = "OFPBRC_MULTIPART_BUFFER_OVERFLOW";
+            return Err(DecodeError::Refused { what: "a multipart request in several parts", error });
         }
         input.skip(4)?;
         Ok(match kind {

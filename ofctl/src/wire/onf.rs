@@ -6,7 +6,7 @@ use super::cursor::{Put, Reader};
 use super::error::{DecodeError, EncodeError};
 use super::flow_mod::GroupMod;
 use super::ids::Xid;
-use super::message::Message;
+use super::message::{Message, take_inside};
 use super::meter::MeterMod;
 use super::monitor::MonitorId;
 
@@ -140,7 +140,7 @@ impl OnfMessage {
                 if !may_hold_message {
                     return Err(unsupported);
                 }
-                let (xid, request) = match Message::decode_within(input.rest(), false)? {
+                let (xid, request) = match Message::decode_within(take_inside(input)?, false)? {
                     (xid, Message::GroupMod(change)) => (xid, ForwardedRequest::Group(change)),
                     (xid, Message::MeterMod(change)) => (xid, ForwardedRequest::Meter(change)),
                     _ => return Err(unsupported),

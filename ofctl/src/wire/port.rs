@@ -11,15 +11,17 @@ use crate::MacAddr;
 /// A text in a field of fixed length, filled up with zeros.
 pub(super) fn take_text<const N: usize>(input: &mut Reader<'_>) -> Result<String, DecodeError> {
     let bytes = input.array::<N>()?;
-    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(N);
-    Ok(String::from_utf8_lossy(&bytes[..end]).into_owned())
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(N).min(N - 1);
+    let mut text = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    // Bytes that are no text have become longer.
+    text.truncate(text.floor_char_boundary(N - 1));
+    Ok(text)
 }
 
 /// Cuts what is too long, and leaves a zero at the end as C wants it.
 pub(super) fn put_text(text: &str, n: usize, out: &mut Vec<u8>) {
-    let bytes = text.as_bytes();
-    let kept = bytes.len().min(n - 1);
-    out.put(&bytes[..kept]);
+    let kept = text.floor_char_boundary(n - 1);
+    out.put(&text.as_bytes()[..kept]);
     out.put_zeros(n - kept);
 }
 
@@ -129,7 +131,7 @@ impl PortStatus {
             0 => PortReason::Add,
             1 => PortReason::Delete,
             2 => PortReason::Modify,
-            other => return Err(DecodeError::BadValue { what: "port reason", value: other.into() }),
+            _ => return Err(DecodeError::Refused { what: "port status", error: "NXBRC_BAD_REASON" }),
         };
         input.skip(7)?;
         Ok(PortStatus { reason, port: PortDescription::take(input)? })

@@ -37,11 +37,9 @@ fn put_known_duration(duration: Option<Duration>, out: &mut Vec<u8>) {
 }
 
 fn take_known_duration(input: &mut Reader<'_>) -> Result<Option<Duration>, DecodeError> {
-    if input.peek().starts_with(&[0xff; 8]) {
-        input.skip(8)?;
-        return Ok(None);
-    }
-    take_duration(input).map(Some)
+    let duration = take_duration(input)?;
+    // The seconds alone say that it is not known.
+    Ok((duration.as_secs() < u32::MAX.into()).then_some(duration))
 }
 
 /// `ofp_group_stats`.

@@ -15,17 +15,23 @@ pub(crate) fn missing() -> Option<String> {
     if id.stdout != b"0\n" {
         return Some("this is not root".to_owned());
     }
-    let tools =
-        ["ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "unshare", "nsenter", "setpriv", "ip"];
-    let tools = tools.into_iter().chain(["ethtool"]);
-    let found = |tool: &str| {
-        let flag = if tool == "ip" { "-V" } else { "--version" };
+    let tools = [
+        ["ovsdb-tool", "--version"],
+        ["ovsdb-server", "--version"],
+        ["ovs-vswitchd", "--version"],
+        ["ovs-vsctl", "--version"],
+        ["ovs-ofctl", "--version"],
+        ["unshare", "--version"],
+        ["nsenter", "--version"],
+        ["setpriv", "--version"],
+        ["ethtool", "--version"],
+        ["ip", "-V"],
+        ["ping", "-V"],
+    ];
+    let is_there = |[tool, flag]: [&str; 2]| {
         Command::new(tool).arg(flag).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
     };
-    let mut wanted = tools
-        .chain(["ping"])
-        .filter(|tool| *tool != "ping" || Command::new("ping").arg("-V").output().is_err());
-    wanted.find(|tool| !found(tool)).map(|tool| format!("{tool} is not installed"))
+    tools.into_iter().find(|tool| !is_there(*tool)).map(|[tool, _]| format!("{tool} is not installed"))
 }
 
 /// A process in a network namespace.
@@ -84,23 +90,22 @@ pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// The switch's daemons, and its hosts.
-pub(crate) struct Lab {
-    /// Dropped first, as its ports are.
-    hosts: Vec<Namespace>,
-    switch: Namespace,
-    _database: Child2,
-    folder: tempfile::TempDir,
-}
-
 /// A process that ends with this.
-struct Child2(Child);
+struct Daemon(Child);
 
-impl Drop for Child2 {
+impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// The switch's daemons, and its hosts.
+pub(crate) struct Lab {
+    hosts: Vec<Namespace>,
+    switch: Namespace,
+    _database: Daemon,
+    folder: tempfile::TempDir,
 }
 
 impl Lab {
@@ -126,7 +131,7 @@ impl Lab {
         let schema = "/usr/share/openvswitch/vswitch.ovsschema";
         finish(Command::new("ovsdb-tool").args(["create", &database, schema]));
         let remote = format!("--remote=punix:{socket}");
-        let server = Child2(daemon(&["ovsdb-server", &database, &remote], "ovsdb.log").spawn().unwrap());
+        let server = Daemon(daemon(&["ovsdb-server", &database, &remote], "ovsdb.log").spawn().unwrap());
         wait_until("ovsdb-server listens", || std::fs::exists(&socket).unwrap());
         let vswitchd = ["unshare", "--net", "ovs-vswitchd", &format!("unix:{socket}"), "--disable-system"];
         let switch = Namespace::start(daemon(&vswitchd, "vswitchd.log"));
@@ -198,12 +203,26 @@ impl Lab {
         host.ip("link set lo up");
         host.ip(&format!("link set eth0 address 02:00:00:00:{bridge:02x}:{port:02x}"));
         host.ip("link set eth0 up");
-        for address in addresses {
-            host.ip(&format!("address add {address} dev eth0"));
-        }
+        let batch: String =
+            addresses.iter().map(|address| format!("address add {address} dev eth0\n")).collect();
+        let file = self.path(&format!("{name}.addresses"));
+        std::fs::write(&file, batch).unwrap();
+        host.run("ip", &["-batch", file.to_str().unwrap()]);
         self.plug(bridge, port, &name);
         self.hosts.push(host);
         self.hosts.len() - 1
+    }
+
+    /// Waits until a bridge has so many flows.
+    pub(crate) fn wait_for_flows(&self, bridge: u64, count: usize) {
+        let switch = format!("unix:{}", self.path(&format!("s{bridge}.mgmt")).display());
+        let wanted = format!("flow_count={count}");
+        wait_until(&wanted, || {
+            let aggregate =
+                finish(Command::new("ovs-ofctl").args(["-O", "OpenFlow13", "dump-aggregate", &switch]));
+            let found = aggregate.split_whitespace().find(|word| word.starts_with("flow_count="));
+            found == Some(&wanted)
+        });
     }
 
     /// A host.

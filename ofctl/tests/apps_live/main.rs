@@ -4,7 +4,11 @@
 #![cfg(feature = "client")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod datagrams;
 mod lab;
+mod one_switch;
+#[path = "../apps_firewall/rules.rs"]
+mod rules;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

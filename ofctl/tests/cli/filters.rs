@@ -153,3 +153,18 @@ fn a_packet_is_followed_through_a_file() {
     // Its time to live is one less.
     assert_eq!(verdict["outputs"][0]["frame"].as_str().unwrap()[44..46], *"06", "{out}");
 }
+
+#[test]
+fn what_makes_no_sense_together_is_refused_by_the_name_of_the_error() {
+    for (flow, name) in [
+        ("udp,actions=set_field:1->tcp_dst", "OFPBAC_MATCH_INCONSISTENT"),
+        ("actions=dec_ttl", "OFPBAC_MATCH_INCONSISTENT"),
+        ("tcp_dst=80,actions=drop", "OFPBMC_BAD_PREREQ"),
+        ("table=5,actions=goto_table:3", "OFPBIC_BAD_TABLE_ID"),
+        ("actions=push_vlan:0x1234", "OFPBAC_BAD_ARGUMENT"),
+        ("actions=write_actions(learn(table=1))", "OFPBAC_UNSUPPORTED_ORDER"),
+    ] {
+        let (out, status) = filter(&["encode", "-"], &format!("{flow}\n"));
+        assert!(status == 1 && out.starts_with("error: line 1: ") && out.contains(name), "{flow}: {out}");
+    }
+}

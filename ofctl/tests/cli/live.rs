@@ -48,7 +48,7 @@ impl Ovs {
         self.folder.path()
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).to_str().unwrap().to_owned()
     }
 
@@ -67,25 +67,25 @@ impl Ovs {
         self.processes.push(process.spawn().unwrap());
     }
 
-    fn theirs(&self, program: &str, arguments: &[&str]) -> String {
+    pub(crate) fn theirs(&self, program: &str, arguments: &[&str]) -> String {
         let output = self.command(program).args(arguments).output().unwrap();
         assert!(output.status.success(), "{program} {arguments:?}: {}", text(&output.stderr));
         text(&output.stdout)
     }
 
-    fn ovs_ofctl(&self, arguments: &[&str]) -> String {
+    pub(crate) fn ovs_ofctl(&self, arguments: &[&str]) -> String {
         self.theirs("ovs-ofctl", &[&["-O", "OpenFlow13"], arguments].concat())
     }
 
     /// Output, errors and status of our command; the bridge is found by its name.
-    fn ours(&self, arguments: &[&str], input: &str) -> (String, String, i32) {
+    pub(crate) fn ours(&self, arguments: &[&str], input: &str) -> (String, String, i32) {
         let mut command = ofctl(arguments);
         command.env("OVS_RUNDIR", self.folder.path());
         let output = run(command, input);
         (text(&output.stdout), text(&output.stderr), output.status.code().expect("no signal"))
     }
 
-    fn ofctl(&self, arguments: &[&str]) -> String {
+    pub(crate) fn ofctl(&self, arguments: &[&str]) -> String {
         let (out, errors, status) = self.ours(arguments, "");
         assert_eq!((status, errors.as_str()), (0, ""), "{arguments:?}");
         out
@@ -153,7 +153,7 @@ fn the_switch_is_shown_as_ovs_ofctl_shows_it() {
     ovs.ofctl(&["set-frags", "br0", "nx-match"]);
     assert_eq!(ovs.ovs_ofctl(&["get-frags", "br0"]), "nx-match\n");
     ovs.ofctl(&["probe", "br0"]);
-    assert_eq!(ovs.ofctl(&["ping", "-c", "3", "br0"]).lines().count(), 3);
+    assert_eq!(ovs.ofctl(&["ping", "--count", "3", "br0"]).lines().count(), 3);
     let east = ovs.ofctl(&["--json", "dump-ports-desc", "br0", "east"]);
     let east: serde_json::Value = serde_json::from_str(&east).unwrap();
     assert_eq!((&east["port"], &east["name"]), (&3.into(), &"east".into()));
@@ -267,6 +267,10 @@ fn packets_for_the_controller_are_monitored() {
     monitor.kill().unwrap();
     monitor.wait().unwrap();
     let seen: serde_json::Value = serde_json::from_str(&seen.expect("a packet within ten seconds")).unwrap();
-    assert_eq!((&seen["type"], &seen["match"]["OXM_OF_IN_PORT"]), (&"packet_in".into(), &2.into()), "{seen}");
+    assert_eq!(
+        (&seen["type"], &seen["match"]["OXM_OF_IN_PORT"]),
+        (&"nxt_packet_in2".into(), &2.into()),
+        "{seen}"
+    );
     assert!("0102030405060708090a0b0c08004500".starts_with(seen["data"].as_str().unwrap()), "{seen}");
 }

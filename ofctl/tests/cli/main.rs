@@ -5,8 +5,11 @@
 mod bytes;
 mod fake;
 mod filters;
+mod followed;
 mod live;
+mod others;
 mod speed;
+mod vsctl;
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};

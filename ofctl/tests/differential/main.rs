@@ -1,15 +1,19 @@
-//! Random flows over every field and every action, against the real ovs-ofctl: the same bytes from the same text, and
-//! the same text from the same bytes.
+//! Random flows over every field and every action, groups and meters, messages of every kind, and messages made wrong,
+//! against the real ovs-ofctl: the same bytes from the same text, the same text from the same bytes, and the same
+//! verdict.
 //!
-//! `SLUICE_FLOWS` says how many flows (two rounds of all fields and actions otherwise), `SLUICE_SEED` which. Without
-//! an ovs-ofctl it is skipped, unless `SLUICE_REQUIRE_LIVE=1`.
+//! `SLUICE_FLOWS` says how many flows (two rounds of all fields and actions otherwise), `SLUICE_MESSAGES` how many
+//! messages of each kind, `SLUICE_MUTATIONS` how many wrong ones, `SLUICE_TEXTS` how many groups and meters, and
+//! `SLUICE_SEED` which. Without Without an ovs-ofctl it is skipped, unless `SLUICE_REQUIRE_LIVE=1`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod generate;
 mod messages;
+mod mutations;
 mod oracle;
 #[path = "../properties/messages.rs"]
 mod properties;
+mod texts;
 
 use generate::{ACTIONS, Random, of_action, of_field};
 use ofctl::flow::FlowEntry;

@@ -9,9 +9,11 @@ use std::thread;
 const HELLO: u8 = 0;
 const ECHO_REQUEST: u8 = 2;
 const FLOW_MOD: u8 = 14;
+const GROUP_MOD: u8 = 15;
+const METER_MOD: u8 = 29;
 const BARRIER_REQUEST: u8 = 20;
 
-/// A switch that answers a hello, echoes and barriers, and remembers the flow-mods of a connection.
+/// A switch that answers a hello, echoes and barriers, and remembers what a connection changes.
 pub(crate) struct FakeSwitch {
     listener: UnixListener,
     path: PathBuf,
@@ -32,7 +34,7 @@ impl FakeSwitch {
         FakeSwitch { listener, path }
     }
 
-    /// Speaks with one client to its end; its flow-mods with transaction numbers of zero.
+    /// Speaks with one client to its end; its changes with transaction numbers of zero.
     fn serve(&self) -> Vec<Vec<u8>> {
         let (mut stream, _) = self.listener.accept().expect("a client");
         let mut flows = Vec::new();
@@ -47,7 +49,7 @@ impl FakeSwitch {
             match message[1] {
                 ECHO_REQUEST => say(&mut stream, ECHO_REQUEST + 1, &message),
                 BARRIER_REQUEST => say(&mut stream, BARRIER_REQUEST + 1, &message),
-                FLOW_MOD => {
+                FLOW_MOD | GROUP_MOD | METER_MOD => {
                     message[4..8].fill(0);
                     flows.push(message);
                 }
@@ -59,8 +61,13 @@ impl FakeSwitch {
 
     /// What ovs-ofctl sends to add this flow, or why it refuses it.
     pub(crate) fn flow_mod(&self, text: &str) -> Result<Vec<u8>, String> {
+        self.message("add-flow", text)
+    }
+
+    /// What ovs-ofctl sends for a command and its text, or why it refuses it.
+    pub(crate) fn message(&self, command: &str, text: &str) -> Result<Vec<u8>, String> {
         let mut child = ovs_ofctl()
-            .args(["-O", "OpenFlow13", "add-flow", &format!("unix:{}", self.path.display()), text])
+            .args(["-O", "OpenFlow13", command, &format!("unix:{}", self.path.display()), text])
             .stderr(Stdio::piped())
             .spawn()
             .expect("ovs-ofctl is there");

@@ -329,3 +329,22 @@ async fn an_application_that_panics_ends_its_controller_and_that_is_told() {
     assert!(controller.inspect(|_| ()).await.is_err());
     assert!(controller.stop().await.is_err());
 }
+
+#[tokio::test]
+async fn single_connections_are_listened_for_too() {
+    use ofctl::client::openflow;
+    let place = Listen::parse("ptcp:0:127.0.0.1", None).unwrap();
+    let listener = openflow::Listener::bind(&place).await.unwrap();
+    let address = listener.address().unwrap();
+    // One that says nothing does not keep the next one waiting.
+    let _silent = TcpStream::connect(address).await.unwrap();
+    let _silent = listener.accept().await.unwrap();
+    let mut fake = Fake::new(5, TcpStream::connect(address).await.unwrap());
+    let switch = tokio::spawn(async move { fake.live(|_| false).await });
+    let arrival = listener.accept().await.unwrap();
+    assert!(arrival.peer().starts_with("tcp:127.0.0.1:"), "{}", arrival.peer());
+    let (connection, _events) = arrival.connection(openflow::Options::default()).await.unwrap();
+    assert_eq!(connection.features().await.unwrap().datapath_id, 5);
+    drop(connection);
+    assert!(!switch.await.unwrap(), "it should have heard the end of the connection");
+}

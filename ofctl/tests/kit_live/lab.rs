@@ -93,10 +93,21 @@ impl Lab {
         let remote = format!("--remote=punix:{}", lab.text("db.sock"));
         lab.spawn(&["ovsdb-server", &database, &remote]);
         lab.vsctl("--retry --no-wait init");
-        let socket = format!("unix:{}", lab.text("db.sock"));
-        let holder = lab.switches.id().to_string();
-        lab.spawn(&["nsenter", "-n", "-t", &holder, "ovs-vswitchd", &socket]);
+        lab.spawn_vswitchd();
         Some(lab)
+    }
+
+    fn spawn_vswitchd(&mut self) {
+        let socket = format!("unix:{}", self.text("db.sock"));
+        let holder = self.switches.id().to_string();
+        self.spawn(&["nsenter", "-n", "-t", &holder, "ovs-vswitchd", &socket]);
+    }
+
+    /// Kills ovs-vswitchd, flows and all, and starts another.
+    pub(crate) fn restart_vswitchd(&mut self) {
+        let mut old = self.daemons.pop().expect("it is the last that was started");
+        end(&mut old);
+        self.spawn_vswitchd();
     }
 
     /// A file of the lab.
@@ -138,6 +149,13 @@ impl Lab {
         let socket = format!("unix:{}", self.text(&format!("{bridge}.mgmt")));
         let words = words.split(' ').filter(|word| !word.is_empty());
         run(self.ovs("ovs-ofctl").args(["-O", "OpenFlow13", command, &socket]).args(words))
+    }
+
+    /// Runs ovs-ofctl on a bridge that may not be there.
+    pub(crate) fn try_ofctl(&self, command: &str, bridge: &str) -> Option<String> {
+        let socket = format!("unix:{}", self.text(&format!("{bridge}.mgmt")));
+        let output = self.ovs("ovs-ofctl").args(["-O", "OpenFlow13", command, &socket]).output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
     }
 
     /// Adds a bridge of this number that does nothing by itself.

@@ -15,7 +15,7 @@ use ofctl::client::controller::{Controller, Options};
 use ofctl::client::{Listen, Target, Tls};
 use ofctl::kit::apps::{Hub, IsolatedSwitch, LearningSwitch, PortGroup, SelfLearningSwitch};
 use ofctl::kit::{Application, DatapathId, Effects, Event};
-use ofctl::wire::OfPort;
+use ofctl::wire::{OfPort, Role, RoleRequest};
 
 /// An application, and how many packets it was asked about.
 struct Counted<A> {
@@ -71,6 +71,10 @@ impl<A: Application<Notice: Send> + Send + 'static> Star<A> {
                 }
             }
         }
+    }
+
+    fn has_flows(&self) -> bool {
+        self.lab.try_ofctl("dump-flows", "br0").is_some_and(|flows| flows.contains("CONTROLLER"))
     }
 
     async fn packets(&self) -> usize {
@@ -233,4 +237,67 @@ async fn inside_tcp_and_tls(folder: &Path) {
     peers.sort();
     let wanted = [(1, "tcp"), (2, "ssl"), (3, "tcp"), (4, "ssl")];
     assert_eq!(peers, wanted.map(|(number, method)| (number, method.to_owned())));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_controllers_the_primary_alone_runs_the_switch_until_the_other_takes_over() {
+    let role =
+        |role, generation| Options { role: Some(RoleRequest { role, generation }), ..Options::default() };
+    let Some(mut lab) = Lab::start() else { return };
+    let target = lab.bridge("br0", 1);
+    let hosts: Vec<Host> = (1..=3).map(|port| lab.host("br0", port, &format!("10.0.0.{port}/24"))).collect();
+    let start = async |options| {
+        let counted = Counted { application: LearningSwitch::default(), packets: 0, errors: Vec::new() };
+        let controller = Controller::start(counted, options);
+        controller.connect(target.clone()).await.unwrap();
+        wait_for_switch(&controller).await;
+        controller
+    };
+    let first = start(role(Role::Primary, 1)).await;
+    let second = start(role(Role::Secondary, 1)).await;
+    let packets = async |controller: &Controller<Counted<LearningSwitch>>| {
+        controller.inspect(|counted| counted.packets).await.unwrap()
+    };
+    let errors = async |controller: &Controller<Counted<LearningSwitch>>| {
+        controller.inspect(|counted| counted.errors.clone()).await.unwrap()
+    };
+    let pings = |from: usize, to: &str| tokio::task::block_in_place(|| hosts[from].pings(to));
+    assert!(pings(0, "10.0.0.2"));
+    assert!(packets(&first).await > 0);
+    assert_eq!(packets(&second).await, 0);
+    // A secondary changes nothing: what its application said at first was refused.
+    let refused = errors(&second).await;
+    assert!(!refused.is_empty() && refused.iter().all(|error| error.contains("OFPBRC_IS_S")), "{refused:?}");
+    assert!(errors(&first).await.is_empty());
+
+    second.set_role(Role::Primary, 2).await.unwrap();
+    // The new primary is asked about hosts that nobody knows yet.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let before = packets(&first).await;
+    assert!(pings(2, "10.0.0.1"));
+    assert_eq!(packets(&first).await, before);
+    assert!(packets(&second).await > 0);
+    // The first does not get it back by an election that is over.
+    first.set_role(Role::Primary, 1).await.unwrap();
+    let stale = async {
+        while !errors(&first).await.iter().any(|error| error.contains("OFPRRFC_STALE")) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), stale).await.expect("it should have been refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_switch_that_is_restarted_is_run_again() {
+    let Some(mut star) = Star::start(LearningSwitch::default(), 2).await else { return };
+    star.check(|_, _| true).await;
+    star.lab.restart_vswitchd();
+    let again = async {
+        while !star.lab.path("br0.mgmt").exists() || !star.has_flows() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), again).await.expect("its flows should be there again");
+    star.check(|_, _| true).await;
+    star.stop().await;
 }

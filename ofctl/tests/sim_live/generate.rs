@@ -7,8 +7,9 @@ use ofctl::flow::FlowEntry;
 use ofctl::packet::Frame;
 use ofctl::sim::{Switch, Tunnel};
 use ofctl::wire::{
-    Action, Bucket, Cookie, Field, FieldValue, GroupId, GroupType, Instructions, Match, OfPort, SubField,
-    TableId,
+    Action, Bucket, BundleAlgorithm, BundleOutput, ControllerAction, Cookie, Field, FieldValue, GroupId,
+    GroupType, HashFields, Instructions, Learn, LearnFlags, LearnSpec, MaskedField, Match, Multipath,
+    MultipathAlgorithm, OfPort, SubField, TableId,
 };
 
 use crate::ovs::{PORTS, TUNNEL_PORT};
@@ -65,6 +66,9 @@ const FIELDS: &[Field] = {
         TcpSrc,
         TcpDst,
         TcpFlags,
+        MplsLabel,
+        MplsTc,
+        MplsTtl,
         UdpSrc,
         UdpDst,
         SctpSrc,
@@ -124,7 +128,10 @@ fn value(random: &mut Random, field: Field) -> FieldValue {
         InPort => (random.below(PORTS as usize + 1) as u32).into(),
         InPort16 => (random.below(PORTS as usize + 1) as u16).into(),
         EthSrc | EthDst | NdSll | NdTll | ArpSha | ArpTha => mac(random).into(),
-        EthType => random.pick(&[0x0800u16, 0x86dd, 0x0806, 0x88b5]).into(),
+        EthType => random.pick(&[0x0800u16, 0x86dd, 0x0806, 0x88b5, 0x8847]).into(),
+        MplsLabel => random.pick(&[0u32, 2, 16]).into(),
+        MplsTc => random.pick(&[0u8, 3]).into(),
+        MplsTtl => random.pick(&[1u8, 2, 64]).into(),
         VlanVid => random.pick(&[0u16, 0x1005, 0x1006]).into(),
         VlanTci => random.pick(&[0u16, 0x1005, 0x3006]).into(),
         Ipv4Src | Ipv4Dst | ArpSpa | ArpTpa => ipv4(random).into(),
@@ -179,6 +186,7 @@ fn base(random: &mut Random) -> Match {
     let matching = match random.below(12) {
         0 | 1 => all,
         2 => ip(all, 0x0806),
+        3 if random.chance(40) => ip(all, 0x8847),
         3 => ip(all, 0x0800),
         4 => ip(all, 0x86dd),
         5 => protocol(6, any_ip),
@@ -253,7 +261,110 @@ fn output(random: &mut Random) -> Action {
     }
 }
 
+fn hash_fields(random: &mut Random) -> HashFields {
+    random.pick(&HashFields::ALL)
+}
+
+fn register(random: &mut Random) -> Field {
+    random.pick(&[Field::Reg0, Field::Reg1, Field::Reg2, Field::Reg15])
+}
+
+fn learn(random: &mut Random) -> Action {
+    let table = TableId(1 + random.below(usize::from(TABLES)) as u8);
+    let mut learn = Learn::new(table);
+    learn.priority = 20 + random.below(3) as u16;
+    learn.cookie = Cookie(100 + random.below(2) as u64);
+    learn.idle_timeout = random.pick(&[0, 300]);
+    learn.hard_timeout = random.pick(&[0, 300]);
+    learn.fin_idle_timeout = random.pick(&[0, 0, 7]);
+    if random.chance(20) {
+        learn.limit = 1 + random.below(3) as u32;
+    }
+    if random.chance(20) {
+        learn.result_dst = Some(register(random).bits(3..4));
+    }
+    if random.chance(15) {
+        learn.flags = LearnFlags::DELETE_LEARNED;
+    }
+    for _ in 0..1 + random.below(2) {
+        learn.specs.push(match random.below(5) {
+            0 => LearnSpec::MatchField { src: Field::EthSrc.whole(), dst: Field::EthDst.whole() },
+            1 => LearnSpec::MatchField { src: Field::Reg0.bits(0..4), dst: Field::Reg1.bits(2..6) },
+            2 => LearnSpec::MatchField { src: Field::VlanTci.bits(0..12), dst: Field::VlanTci.bits(0..12) },
+            3 => LearnSpec::MatchValue { value: mac(random).into(), dst: Field::EthSrc.whole() },
+            _ => LearnSpec::MatchField { src: Field::EthType.whole(), dst: Field::EthType.whole() },
+        });
+    }
+    for _ in 0..1 + random.below(2) {
+        learn.specs.push(match random.below(4) {
+            0 => LearnSpec::LoadField { src: Field::InPort16.whole(), dst: Field::Reg2.bits(0..16) },
+            1 => LearnSpec::LoadValue { value: 5u8.into(), dst: Field::Reg1.bits(4..8) },
+            2 => LearnSpec::LoadField { src: Field::EthSrc.whole(), dst: Field::EthDst.whole() },
+            _ => LearnSpec::Output(Field::InPort16.whole()),
+        });
+    }
+    Action::Learn(Box::new(learn))
+}
+
+/// Actions that came later than the others; what they do depends on the packet alone.
+fn further(random: &mut Random, table: u8) -> Action {
+    match random.below(13) {
+        0 => Action::Clone((0..1 + random.below(3)).map(|_| action(random, table)).collect()),
+        1 if random.chance(40) => Action::Exit,
+        1 | 2 => {
+            let max_link = random.below(9) as u16;
+            Action::Multipath(Box::new(Multipath {
+                fields: hash_fields(random),
+                basis: random.below(50) as u16,
+                algorithm: random.pick(&MultipathAlgorithm::ALL),
+                max_link,
+                argument: random.pick(&[0, 1, 10, 16]),
+                dst: register(random).bits(0..8),
+            }))
+        }
+        3 | 4 => Action::Bundle(Box::new(BundleOutput {
+            fields: hash_fields(random),
+            basis: random.below(50) as u16,
+            algorithm: random.pick(&BundleAlgorithm::ALL),
+            dst: if random.chance(50) { Some(register(random).bits(0..16)) } else { None },
+            members: (0..1 + random.below(4)).map(|_| random.below(6) as u16 + 1).collect(),
+        })),
+        5 => Action::OutputTrunc {
+            port: random.below(PORTS as usize) as u16 + 1,
+            max_len: random.pick(&[14, 20, 60, 1000]),
+        },
+        6 => Action::note(b"note"),
+        7 | 8 => {
+            let field = random.pick(FIELDS);
+            let mask = field.exact_mask() & FieldValue::from(u128::MAX << random.below(5));
+            let value = value(random, field) & mask;
+            if mask == field.exact_mask() || mask.is_zero() {
+                return Action::SetField(field, value);
+            }
+            Action::SetMasked(Box::new(MaskedField { field, value, mask }))
+        }
+        9 => Action::ControllerWith(Box::new(ControllerAction {
+            max_len: 100,
+            id: random.below(2) as u16,
+            reason: random.pick(&[0, 1, 2]),
+            ..ControllerAction::default()
+        })),
+        10 if random.chance(70) => match random.below(4) {
+            0 => Action::PushMpls(random.pick(&[0x8847, 0x8848])),
+            1 => Action::PopMpls(random.pick(&[0x0800, 0x86dd, 0x8847])),
+            2 => Action::DecMplsTtl,
+            _ => Action::SetMplsTtl(random.pick(&[1, 2, 7])),
+        },
+        10 => Action::FinTimeout { idle: 5, hard: 6 },
+        11 => Action::DecTtlIds(Box::new([1, 2])),
+        _ => learn(random),
+    }
+}
+
 fn action(random: &mut Random, table: u8) -> Action {
+    if random.chance(25) {
+        return further(random, table);
+    }
     match random.below(20) {
         0..=4 => output(random),
         5..=10 => write(random),
@@ -310,6 +421,10 @@ impl Scenario {
                 flows.push(flow(random, table, priority));
             }
         }
+        if random.chance(60) {
+            let table = random.below(usize::from(TABLES) + 1) as u8;
+            conjunction(random, table, &mut flows);
+        }
         let groups = (1..=GROUPS).map(|id| {
             let kind = random.pick(&[GroupType::All, GroupType::Indirect]);
             let buckets = if kind == GroupType::All { 1 + random.below(3) } else { 1 };
@@ -354,6 +469,37 @@ impl Scenario {
     }
 }
 
+/// Two clauses of two or three choices each, the flow that they make, and perhaps a plain flow of one of their
+/// matches.
+fn conjunction(random: &mut Random, table: u8, flows: &mut Vec<FlowEntry>) {
+    let priority = 15 + random.below(2) as u16;
+    let flow = |priority: u16| FlowEntry::new(TableId(table), priority).cookie(Cookie(77));
+    for id in 1..=2 {
+        for (clause, field) in [(0, Field::EthSrc), (1, Field::EthDst)] {
+            for _ in 0..2 {
+                let matching = Match::new().with(field, value(random, field));
+                let part = Action::Conjunction { id, clause, n_clauses: 2 };
+                let same = |known: &&mut FlowEntry| {
+                    known.table == TableId(table) && known.priority == priority && known.matching == matching
+                };
+                match flows.iter_mut().find(same) {
+                    Some(known) if !known.instructions.apply.contains(&part) => {
+                        known.instructions.apply.push(part)
+                    }
+                    Some(_) => {}
+                    None => flows.push(flow(priority).matching(matching).apply([part])),
+                }
+            }
+        }
+        let found = Match::new().with(Field::ConjId, id);
+        flows.push(flow(random.pick(&[3, 17])).matching(found).apply([output(random)]));
+    }
+    if random.chance(50) {
+        let matching = Match::new().with(Field::EthSrc, value(random, Field::EthSrc));
+        flows.push(flow(14).matching(matching).apply([output(random)]));
+    }
+}
+
 fn write_to_registers(random: &mut Random) -> Action {
     loop {
         let action = write(random);
@@ -374,8 +520,13 @@ fn flow(random: &mut Random, table: u8, priority: u16) -> FlowEntry {
         flow = flow.matching(matching.clone()).apply(apply);
         if random.chance(20) {
             for _ in 0..1 + random.below(3) {
-                let draw =
-                    |random: &mut Random| if random.chance(50) { output(random) } else { write(random) };
+                let later = TableId((table + 1).min(TABLES));
+                let draw = |random: &mut Random| match random.below(10) {
+                    0..=4 => output(random),
+                    5 => Action::Group(GroupId(random.below(GROUPS as usize) as u32 + 1)),
+                    6 if table < TABLES => Action::ResubmitTable { table: later },
+                    _ => write(random),
+                };
                 let action = entry_with(random, &matching, draw);
                 flow.instructions.write.push(action);
             }
@@ -426,6 +577,19 @@ pub(crate) fn frame(random: &mut Random) -> Vec<u8> {
             let addresses = (ipv6(random), ipv6(random));
             let kind = random.pick(&[135, 136]);
             frame = Frame::discovery(src, dst, addresses, kind, 0, ipv6(random), option);
+        }
+        4 if random.chance(60) => {
+            // Labels above IPv4, and above nothing that is known.
+            let inner =
+                Frame::between(src, dst).ip(ipv4(random).into(), ipv4(random).into()).udp(1, 80).build();
+            let mut labels = Vec::new();
+            let count = random.below(4) + 1;
+            for i in 1..=count {
+                let (label, ttl) = (random.pick(&[0u32, 2, 16]), random.pick(&[1u32, 2, 64]));
+                labels.extend_from_slice(&(label << 12 | u32::from(i == count) << 8 | ttl).to_be_bytes());
+            }
+            labels.extend_from_slice(&inner[14..]);
+            frame = frame.eth_type(0x8847).payload(&labels);
         }
         4 => frame = frame.payload(b"something else"),
         _ => {

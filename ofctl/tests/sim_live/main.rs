@@ -7,11 +7,12 @@
 
 mod generate;
 mod ovs;
+mod stateful;
 
 use std::net::IpAddr;
 
 use generate::{Random, Scenario};
-use ofctl::sim::{FragmentMode, Switch, Tunnel, TunnelPort, Verdict};
+use ofctl::sim::{FragmentMode, Output, Packet, Switch, Tunnel, TunnelPort, Verdict};
 use ofctl::wire::{Field, OfPort};
 use ovs::{Ovs, PORTS, TUNNEL_PORT};
 
@@ -32,7 +33,7 @@ fn live() -> Option<Ovs> {
 }
 
 /// What a trace's datapath actions do, in order.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Effect {
     Output(u32, Option<(u64, String)>),
     Controller(u8),
@@ -62,11 +63,24 @@ fn between<'a>(text: &'a str, before: &str, after: &[char]) -> Option<&'a str> {
 }
 
 fn traced_effects(trace: &str, ports: &[(u32, u32)]) -> Vec<Effect> {
-    let actions = trace.lines().find_map(|line| line.strip_prefix("Datapath actions: ")).unwrap();
-    let mut tunnel = None;
+    // A packet that goes round has a line each time.
     let mut effects = Vec::new();
+    for actions in trace.lines().filter_map(|line| line.strip_prefix("Datapath actions: ")) {
+        datapath_effects(actions, ports, None, &mut effects);
+    }
+    effects
+}
+
+fn datapath_effects(
+    actions: &str,
+    ports: &[(u32, u32)],
+    mut tunnel: Option<(u64, String)>,
+    effects: &mut Vec<Effect>,
+) {
     for action in split(actions) {
-        if let Ok(port) = action.parse::<u32>() {
+        if let Some(inner) = action.strip_prefix("clone(") {
+            datapath_effects(inner.strip_suffix(')').unwrap(), ports, tunnel.clone(), effects);
+        } else if let Ok(port) = action.parse::<u32>() {
             let openflow = ports.iter().find(|(datapath, _)| *datapath == port);
             let openflow = openflow.map_or(TUNNEL_PORT, |(_, openflow)| *openflow);
             match &tunnel {
@@ -86,12 +100,13 @@ fn traced_effects(trace: &str, ports: &[(u32, u32)]) -> Vec<Effect> {
         } else {
             assert!(
                 action == "drop"
-                    || ["set(", "push_vlan(", "pop_vlan"].iter().any(|known| action.starts_with(known)),
+                    || ["set(", "push_vlan(", "pop_vlan", "trunc(", "push_mpls(", "pop_mpls(", "recirc("]
+                        .iter()
+                        .any(|known| action.starts_with(known)),
                 "the test does not know {action}"
             );
         }
     }
-    effects
 }
 
 fn simulated_effects(verdict: &Verdict) -> (Vec<Effect>, Vec<Effect>) {
@@ -149,12 +164,16 @@ enum Judgement {
 impl Judge {
     fn compare(
         &mut self,
-        switch: &Switch,
+        switch: &mut Switch,
         in_port: u32,
         tunnel: Option<Tunnel>,
         frame: &[u8],
     ) -> Result<Judgement, String> {
-        let verdict = switch.run(OfPort(in_port), tunnel, frame);
+        let packet = Packet::new(OfPort(in_port), frame);
+        let packet = tunnel.map_or(packet.clone(), |tunnel| packet.with_tunnel(tunnel));
+        // A trace learns as a packet does.
+        let now = switch.now();
+        let verdict = switch.receive_packet(packet.clone(), now).verdict;
         let mut flow = format!("in_port={in_port}");
         if let Some(Tunnel { id, src, dst }) = tunnel {
             flow += &format!(",tun_id={id:#x},tun_src={src},tun_dst={dst}");
@@ -164,10 +183,18 @@ impl Judge {
             return Ok(Judgement::Crashed);
         };
         let fail = |what: String| format!("{what}\n{flow} {}\n{verdict}\n----\n{trace}", ovs::hex(frame));
-        let (theirs, their_controller): (Vec<_>, Vec<_>) = traced_effects(&trace, &self.ports)
+        let (mut theirs, mut their_controller): (Vec<_>, Vec<_>) = traced_effects(&trace, &self.ports)
             .into_iter()
             .partition(|effect| matches!(effect, Effect::Output(..)));
-        let (ours, our_controller) = simulated_effects(&verdict);
+        let (mut ours, mut our_controller) = simulated_effects(&verdict);
+        let goes_round = trace.contains("recirc(0x");
+        if goes_round {
+            // The trace comes to what goes round after all else.
+            theirs.sort();
+            ours.sort();
+            their_controller.sort();
+            our_controller.sort();
+        }
         if ours != theirs || our_controller != their_controller {
             return Err(fail(format!(
                 "they {theirs:?} {their_controller:?}, we {ours:?} {our_controller:?}"
@@ -177,7 +204,7 @@ impl Judge {
         if failed != verdict.error.is_some() {
             return Err(fail(format!("translation failed: {failed}, simulated {:?}", verdict.error)));
         }
-        if !failed {
+        if !failed && !goes_round {
             compare_final_flow(&trace, &verdict).map_err(fail)?;
         }
         self.pairs += 1;
@@ -187,13 +214,20 @@ impl Judge {
             // first, and writes into the wrong bytes.
             let slow = trace.contains("slow path") || trace.contains("userspace(");
             let two_tags = |frame: &[u8]| {
-                let tag = |at: usize| matches!(frame[at..at + 2], [0x81, 0x00] | [0x88, 0xa8]);
+                // A frame that was cut there may have had two.
+                let tag =
+                    |at: usize| matches!(frame.get(at..at + 2), None | Some([0x81, 0x00] | [0x88, 0xa8]));
                 tag(12) && tag(16)
             };
-            if slow && verdict.outputs.iter().any(|output| two_tags(&output.frame)) {
+            // A write of some bits of a neighbour option's type makes it write the others as zero.
+            let option = between(&trace, "set(nd_ext(", &[')']).is_some_and(|set| set.contains('/'));
+            if option || slow && verdict.outputs.iter().any(|output| two_tags(&output.frame)) {
                 self.skipped += 1;
             } else {
-                self.compare_frames(&verdict, in_port, frame).map_err(fail)?;
+                let verdict = switch.receive_packet(packet, now).verdict;
+                self.compare_frames(&verdict, in_port, frame).map_err(|what| {
+                    format!("{what}\n{flow} {}\n{verdict}\n----\n{trace}", ovs::hex(frame))
+                })?;
             }
         }
         Ok(Judgement::Agreed)
@@ -201,10 +235,14 @@ impl Judge {
 
     /// Sends the frame through the datapath, and compares what comes out byte by byte.
     fn compare_frames(&mut self, verdict: &Verdict, in_port: u32, frame: &[u8]) -> Result<(), String> {
-        let real = verdict.outputs.iter().filter(|output| (1..=PORTS).contains(&output.port.0));
+        // No device sends less than an Ethernet header.
+        let sent = |output: &&Output| (1..=PORTS).contains(&output.port.0) && output.frame.len() >= 14;
+        let real = verdict.outputs.iter().filter(sent);
         let mut wanted: Vec<_> = real.map(|output| (output.port.0, output.frame.clone())).collect();
         self.ovs.receive(in_port, frame);
         let mut sent = self.ovs.sent(wanted.len());
+        // What is cached would learn once more, and later.
+        self.ovs.appctl("revalidator/purge", &[]);
         wanted.sort();
         sent.sort();
         if sent != wanted {
@@ -233,7 +271,7 @@ fn random_packets_fare_as_in_open_vswitch() {
         judge.ovs.ofctl("set-frags", Some(name)).unwrap();
         judge.ovs.load(&scenario.flow_text(), &scenario.group_text());
         let tunnel = TunnelPort { local: Some(IpAddr::from([172, 31, 0, 1])), ..TunnelPort::default() };
-        let switch = scenario
+        let mut switch = scenario
             .switch()
             .with_ports((1..=PORTS).map(OfPort).chain([OfPort::LOCAL]))
             .with_tunnel_port(OfPort(TUNNEL_PORT), tunnel)
@@ -244,7 +282,7 @@ fn random_packets_fare_as_in_open_vswitch() {
                 true => (TUNNEL_PORT, Some(generate::tunnel(&mut random))),
                 false => (random.below(PORTS as usize) as u32 + 1, None),
             };
-            match judge.compare(&switch, port, tunnel, &frame) {
+            match judge.compare(&mut switch, port, tunnel, &frame) {
                 Ok(Judgement::Agreed) => {}
                 Ok(Judgement::Crashed) => {
                     eprintln!("seed {seed} round {round} packet {packet}: Open vSwitch crashed");
@@ -287,7 +325,14 @@ fn flows_are_refused_as_by_open_vswitch() {
         let theirs = ovs.ofctl("add-flow", Some(&flow.to_string()));
         match (&ours, &theirs) {
             (Ok(()), Ok(_)) => taken += 1,
-            (Err(_), Err(_)) => refused += 1,
+            (Err(ours), Err(theirs)) => {
+                refused += 1;
+                // ovs-ofctl finds some wrong itself, and does not say by what name.
+                let named = theirs.contains("OFPB") || theirs.contains("OFPG") || theirs.contains("OFPM");
+                if named && !theirs.contains(ours.reason.name()) {
+                    differences.push(format!("{flow}\n  we: {}\n  they: {theirs}\n", ours.reason.name()));
+                }
+            }
             _ => differences.push(format!("{flow}\n  we: {ours:?}\n  they: {theirs:?}\n")),
         }
     }

@@ -3,7 +3,9 @@
 //! What is written here is read here, and gives the same bytes. What has no form of its own is carried as
 //! hexadecimal: a whole message's `body`, an action's `raw`, the entries of unknown match fields.
 
+mod control;
 mod read;
+pub(crate) mod stats;
 mod write;
 
 use ofctl::wire::{BundleControlType, FlowModCommand, FragmentMode, GroupModCommand, GroupType};
@@ -29,8 +31,12 @@ pub(super) const FLOW_COMMANDS: [(FlowModCommand, &str); 5] = [
     (FlowModCommand::DeleteStrict, "delete_strict"),
 ];
 
-pub(super) const GROUP_COMMANDS: [(GroupModCommand, &str); 3] =
-    [(GroupModCommand::Add, "add"), (GroupModCommand::Modify, "modify"), (GroupModCommand::Delete, "delete")];
+pub(super) const GROUP_COMMANDS: [(GroupModCommand, &str); 4] = [
+    (GroupModCommand::Add, "add"),
+    (GroupModCommand::Modify, "modify"),
+    (GroupModCommand::Delete, "delete"),
+    (GroupModCommand::AddOrModify, "add_or_modify"),
+];
 
 pub(super) const GROUP_TYPES: [GroupType; 4] =
     [GroupType::All, GroupType::Select, GroupType::Indirect, GroupType::FastFailover];

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::super::group;
 use super::super::print::{flag_names, fragment_mode};
 use super::write::plain;
-use super::{BUNDLE_CONTROLS, FLOW_COMMANDS, FRAGMENT_MODES, GROUP_COMMANDS, GROUP_TYPES, unhex};
+use super::{BUNDLE_CONTROLS, FLOW_COMMANDS, FRAGMENT_MODES, GROUP_COMMANDS, GROUP_TYPES, control, unhex};
 
 /// Where in the object something is wrong, and what.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,12 +22,12 @@ pub(crate) struct JsonError {
 }
 
 impl JsonError {
-    fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
+    pub(super) fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
         JsonError { path: path.into(), problem: problem.into() }
     }
 }
 
-type Result<T> = std::result::Result<T, JsonError>;
+pub(super) type Result<T> = std::result::Result<T, JsonError>;
 
 fn parse_value(field: Field, text: &str) -> Option<FieldValue> {
     match field.spec().format {
@@ -90,13 +90,13 @@ fn with_unknown(matching: Match, entries: &[u8]) -> std::result::Result<Match, D
 }
 
 /// An object of which members are taken, so that those that are left over are seen.
-struct Object {
+pub(super) struct Object {
     path: String,
     members: Map<String, Value>,
 }
 
 impl Object {
-    fn of(path: impl Into<String>, value: Value) -> Result<Object> {
+    pub(super) fn of(path: impl Into<String>, value: Value) -> Result<Object> {
         let path = path.into();
         match value {
             Value::Object(members) => Ok(Object { path, members }),
@@ -104,26 +104,31 @@ impl Object {
         }
     }
 
-    fn at(&self, name: &str) -> String {
+    pub(super) fn at(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
-    fn optional(&mut self, name: &str) -> Option<Value> {
+    /// A member that stays where it is; none if it is null.
+    pub(super) fn peek(&self, name: &str) -> Option<&Value> {
+        self.members.get(name).filter(|value| !value.is_null())
+    }
+
+    pub(super) fn optional(&mut self, name: &str) -> Option<Value> {
         self.members.remove(name).filter(|value| !value.is_null())
     }
 
-    fn needed(&mut self, name: &str) -> Result<Value> {
+    pub(super) fn needed(&mut self, name: &str) -> Result<Value> {
         self.optional(name).ok_or_else(|| JsonError::new(self.at(name), "it is missing"))
     }
 
-    fn text(&mut self, name: &str) -> Result<String> {
+    pub(super) fn text(&mut self, name: &str) -> Result<String> {
         match self.needed(name)? {
             Value::String(text) => Ok(text),
             other => Err(JsonError::new(self.at(name), format!("a text is wanted, not {other}"))),
         }
     }
 
-    fn number_or<T: TryFrom<u64>>(&mut self, name: &str, otherwise: T) -> Result<T> {
+    pub(super) fn number_or<T: TryFrom<u64>>(&mut self, name: &str, otherwise: T) -> Result<T> {
         match self.optional(name) {
             Some(value) => number(&value).ok_or_else(|| {
                 let most = (1u128 << (8 * size_of::<T>())) - 1;
@@ -133,14 +138,14 @@ impl Object {
         }
     }
 
-    fn number<T: TryFrom<u64> + Default>(&mut self, name: &str) -> Result<T> {
+    pub(super) fn number<T: TryFrom<u64> + Default>(&mut self, name: &str) -> Result<T> {
         if !self.members.contains_key(name) {
             return Err(JsonError::new(self.at(name), "it is missing"));
         }
         self.number_or(name, T::default())
     }
 
-    fn port_or(&mut self, name: &str, otherwise: OfPort) -> Result<OfPort> {
+    pub(super) fn port_or(&mut self, name: &str, otherwise: OfPort) -> Result<OfPort> {
         if let Some(Value::String(text)) = self.members.get(name)
             && let Some(port) = OfPort::from_reserved_name(text)
         {
@@ -150,12 +155,12 @@ impl Object {
         self.number_or(name, otherwise.0).map(OfPort)
     }
 
-    fn bytes(&mut self, name: &str) -> Result<Vec<u8>> {
+    pub(super) fn bytes(&mut self, name: &str) -> Result<Vec<u8>> {
         let text = self.text(name)?;
         unhex(&text).ok_or_else(|| JsonError::new(self.at(name), format!("'{text}' is not hexadecimal")))
     }
 
-    fn list(&mut self, name: &str) -> Result<Vec<Value>> {
+    pub(super) fn list(&mut self, name: &str) -> Result<Vec<Value>> {
         match self.optional(name) {
             Some(Value::Array(values)) => Ok(values),
             Some(other) => Err(JsonError::new(self.at(name), format!("a list is wanted, not {other}"))),
@@ -163,7 +168,7 @@ impl Object {
         }
     }
 
-    fn named<T: Copy>(&mut self, name: &str, known: &[(T, &'static str)]) -> Result<T> {
+    pub(super) fn named<T: Copy>(&mut self, name: &str, known: &[(T, &'static str)]) -> Result<T> {
         let text = self.text(name)?;
         known.iter().find(|(_, name)| *name == text).map(|(value, _)| *value).ok_or_else(|| {
             let names: Vec<&str> = known.iter().map(|(_, name)| *name).collect();
@@ -171,7 +176,7 @@ impl Object {
         })
     }
 
-    fn matching(&mut self) -> Result<Match> {
+    pub(super) fn matching(&mut self) -> Result<Match> {
         let path = self.at("match");
         let Some(value) = self.optional("match") else { return Ok(Match::new()) };
         let mut object = Object::of(path, value)?;
@@ -242,7 +247,7 @@ impl Object {
         })
     }
 
-    fn instructions(&mut self) -> Result<Instructions> {
+    pub(super) fn instructions(&mut self) -> Result<Instructions> {
         let write_metadata = match self.optional("write_metadata") {
             Some(value) => {
                 let mut object = Object::of(self.at("write_metadata"), value)?;
@@ -353,7 +358,7 @@ impl Object {
         Ok(bucket)
     }
 
-    fn objects(&mut self, name: &str) -> Result<Vec<Object>> {
+    pub(super) fn objects(&mut self, name: &str) -> Result<Vec<Object>> {
         let values = self.list(name)?;
         let path = self.at(name);
         values
@@ -364,7 +369,7 @@ impl Object {
     }
 
     /// Refuses members that nobody took.
-    fn done(self) -> Result<()> {
+    pub(super) fn done(self) -> Result<()> {
         match self.members.keys().next() {
             Some(name) => Err(JsonError::new(self.at(name), "there is no such member here")),
             None => Ok(()),
@@ -601,7 +606,10 @@ fn parse_object(mut object: Object) -> Result<(Xid, Message)> {
             bytes.extend(body);
             Message::decode(&bytes).map_err(|error| JsonError::new("body", error.to_string()))?.1
         }
-        other => return Err(JsonError::new("type", format!("'{other}' is no type of message"))),
+        other => match control::parse(other, more, object_ref)? {
+            Some(message) => message,
+            None => return Err(JsonError::new("type", format!("'{other}' is no type of message"))),
+        },
     };
     object.done()?;
     Ok((xid, message))

@@ -79,3 +79,45 @@ fn messages_without_a_form_of_their_own_are_carried_through() {
     assert!(text.contains(r#""unknown":"ae0014013ac9003a0180""#), "{text}");
     assert_eq!(parse(&text).unwrap(), (Xid(7), decoded), "{text}");
 }
+
+#[test]
+fn settings_and_questions_have_forms_of_their_own() {
+    // What ovs-ofctl 3.1 sent, and a packet-in of ovs-vswitchd 3.1.
+    let lines = [
+        "04100028000000070000000100000000020000000001000000000001000000010000000000000000",
+        "041d0020000000070000000d0000000100010010000000050000000900000000",
+        "041d00100000000700020000ffffffff",
+        "0404002000000007000023200000001800000000000000000fff000400000000",
+        "040400180000000700002320000000180002000000000000",
+        "04040010000000070000232000000019",
+        "0404001800000007000023200000001d0000000000000005",
+        "0404001400000007000023200000001000000002",
+        "041600100000000700000001 00000000",
+        "0412001800000007000400000000000000000001 00000000",
+        "04120018000000070005000000000000 0000000100000002",
+        "04120018000000070006000000000000 fffffffc00000000",
+        "04120010000000070007000000000000",
+        "04120010000000070008000000000000",
+        "04120018000000070009000000000000 ffffffff00000000",
+        "0412001800000007000a000000000000 0000000300000000",
+        "0412001000000007000b000000000000",
+        "04180018000000070000000200000000000000000000002a",
+        "041c002000000007000000030000000000000007000000070000000f00000000",
+        "0404004800000007000023200000001e000000140102030405060708090a0b0c080045000000000000030005000000000005\
+         0005010000000006000c800000040000000200000000",
+    ];
+    for line in lines {
+        let bytes = unhex(line).unwrap();
+        let decoded = Message::decode(&bytes);
+        let (xid, decoded) = decoded.unwrap_or_else(|error| panic!("{line}: {error}"));
+        let text = message(xid, &decoded).to_string();
+        assert!(!text.contains("\"type\":\"other\"") && !text.contains("\"body\""), "{text}");
+        assert_eq!(parse(&text).unwrap_or_else(|error| panic!("{text}: {error}")), (xid, decoded), "{text}");
+    }
+    // One edit changes one thing.
+    let text = r#"{"type":"meter_mod","command":"add","meter":1,"flags":["kbps"],"bands":[{"type":"drop","rate":5}]}"#;
+    let Message::MeterMod(meter) = parse(&text.replace(":5", ":6")).unwrap().1 else { panic!("{text}") };
+    assert_eq!((meter.meter.0, meter.bands[0].rate), (1, 6));
+    let error = parse(&text.replace("kbps", "mbps")).unwrap_err().to_string();
+    assert!(error.contains("flags: \"mbps\""), "{error}");
+}

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::group;
 use super::super::print::{flag_names, fragment_mode, hex};
-use super::{BUNDLE_CONTROLS, FLOW_COMMANDS, GROUP_COMMANDS};
+use super::{BUNDLE_CONTROLS, FLOW_COMMANDS, GROUP_COMMANDS, control};
 
 fn name_of<T: PartialEq + Copy>(table: &[(T, &'static str)], wanted: T) -> &'static str {
     table.iter().find(|(value, _)| *value == wanted).map_or("", |(_, name)| name)
@@ -30,7 +30,7 @@ pub(super) fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn matching(matching: &Match) -> Value {
+pub(super) fn matching(matching: &Match) -> Value {
     let mut out = Map::new();
     for condition in matching {
         let value = value_text(condition.field, condition.value);
@@ -78,11 +78,11 @@ fn flags(flags: FlowFlags) -> Value {
 }
 
 /// A number of 64 bits, which few readers of JSON can hold.
-fn wide(number: u64) -> Value {
+pub(super) fn wide(number: u64) -> Value {
     json!(format!("{number:#x}"))
 }
 
-fn instructions(out: &mut Map<String, Value>, instructions: &Instructions) {
+pub(super) fn instructions(out: &mut Map<String, Value>, instructions: &Instructions) {
     if let Some(meter) = instructions.meter {
         out.insert("meter".into(), json!(meter));
     }
@@ -131,7 +131,7 @@ pub(crate) fn flow(stats: &FlowStats, counters: bool) -> Value {
 }
 
 /// Seconds and nanoseconds in one decimal number, as text since a float cannot hold them all.
-fn duration(duration: Duration) -> Value {
+pub(super) fn duration(duration: Duration) -> Value {
     json!(format!("{}.{:09}", duration.as_secs(), duration.subsec_nanos()))
 }
 
@@ -151,7 +151,7 @@ pub(crate) fn port(port: &PortDescription) -> Value {
     })
 }
 
-fn port_number(port: OfPort) -> Value {
+pub(super) fn port_number(port: OfPort) -> Value {
     port.reserved_name().map_or(json!(port.0), |name| json!(name))
 }
 
@@ -220,7 +220,7 @@ fn flow_mod(flow: &FlowMod) -> Map<String, Value> {
     out
 }
 
-fn bucket(bucket: &Bucket) -> Value {
+pub(super) fn bucket(bucket: &Bucket) -> Value {
     json!({
         "weight": bucket.weight,
         "watch_port": port_number(bucket.watch_port),
@@ -321,7 +321,7 @@ fn members(message: &Message) -> Option<(&'static str, Value)> {
             MultipartRequest::Aggregate(flows) => ("aggregate_request", request(flows)),
             MultipartRequest::Table => ("table_request", json!({})),
             MultipartRequest::PortDescription => ("port_desc_request", json!({})),
-            _ => return None,
+            _ => return control::members(message),
         },
         Message::MultipartReply(MultipartReply { more, body }) => {
             let (name, mut members) = match body {
@@ -337,7 +337,7 @@ fn members(message: &Message) -> Option<(&'static str, Value)> {
                 MultipartBody::PortDescription(ports) => {
                     ("port_desc_reply", json!({"ports": ports.iter().map(port).collect::<Vec<_>>()}))
                 }
-                _ => return None,
+                _ => return control::members(message),
             };
             if *more {
                 members["more"] = json!(true);
@@ -360,7 +360,7 @@ fn members(message: &Message) -> Option<(&'static str, Value)> {
             "experimenter",
             json!({"experimenter": experimenter, "experimenter_type": kind, "data": hex(data)}),
         ),
-        _ => return None,
+        other => return control::members(other),
     })
 }
 

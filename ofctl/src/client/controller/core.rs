@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::link::{LinkId, Report};
@@ -49,7 +49,8 @@ pub(super) struct Core<A: Application, F> {
     commands: mpsc::Receiver<Command<A>>,
     reports: mpsc::Receiver<Report>,
     reach: Reach,
-    role: watch::Sender<Option<RoleRequest>>,
+    /// What each switch is asked for when it connects.
+    role: Option<RoleRequest>,
     /// Whatever connects or listens; it ends with the core.
     tasks: JoinSet<()>,
     switches: HashMap<DatapathId, Switch>,
@@ -71,15 +72,14 @@ impl<A: Application, F: FnMut(A::Notice)> Core<A, F> {
         commands: mpsc::Receiver<Command<A>>,
     ) -> Self {
         let (reporter, reports) = mpsc::channel(BATCHES);
-        let (role, current_role) = watch::channel(options.role);
         Core {
             application,
             observer,
             begun: Instant::now(),
             commands,
             reports,
-            reach: Reach::new(options, reporter, current_role),
-            role,
+            reach: Reach::new(options, reporter),
+            role: options.role,
             tasks: JoinSet::new(),
             switches: HashMap::new(),
             waiting: Vec::new(),
@@ -119,7 +119,7 @@ impl<A: Application, F: FnMut(A::Notice)> Core<A, F> {
                 self.tasks.spawn(reach::listen(listener, self.reach.clone()));
             }
             Command::Role(role) => {
-                self.role.send_replace(Some(role));
+                self.role = Some(role);
                 let switches: Vec<DatapathId> = self.switches.keys().copied().collect();
                 switches.into_iter().for_each(|switch| self.post(switch, Message::RoleRequest(role)));
             }
@@ -147,11 +147,14 @@ impl<A: Application, F: FnMut(A::Notice)> Core<A, F> {
             Report::Up(switch, registered) => {
                 let event = Event::SwitchUp(switch, registered.connected.clone());
                 tracing::info!(%switch, peer = %registered.peer, "switch connected");
-                let new = Switch { registered, outbox: Vec::new() };
-                if let Some(old) = self.switches.insert(switch, new) {
+                if let Some(old) = self.switches.remove(&switch) {
                     // It came back before its old connection was found to be dead.
                     tracing::info!(%switch, peer = %old.registered.peer, "an older connection is given up");
                     self.tell(now, &Event::SwitchGone(switch));
+                }
+                self.switches.insert(switch, Switch { registered, outbox: Vec::new() });
+                if let Some(role) = self.role {
+                    self.post(switch, Message::RoleRequest(role));
                 }
                 self.tell(now, &event);
             }

@@ -295,10 +295,10 @@ impl Link<'_> {
         }
         if let Some(config) = config {
             // Open vSwitch sends packets to a connection of its .mgmt only once this is set.
-            self.say(&Message::SetConfig(SwitchConfig { miss_send_len: u16::MAX, ..config }));
-        }
-        if let Some(role) = self.reach.role() {
-            self.say(&Message::RoleRequest(role));
+            let config = SwitchConfig { miss_send_len: u16::MAX, ..config };
+            if let Err(error) = self.session.send(&Message::SetConfig(config)) {
+                tracing::warn!(%error, "a message cannot be written");
+            }
         }
         let switch = DatapathId(features.datapath_id);
         let connected = Connected { features, ports };
@@ -307,11 +307,5 @@ impl Link<'_> {
         self.phase = Phase::Up(switch);
         let told = self.reach.reports.send(Report::Up(switch, registered)).await;
         told.map_err(|_| CloseReason::Unused)
-    }
-
-    fn say(&mut self, message: &Message) {
-        if let Err(error) = self.session.send(message) {
-            tracing::warn!(%error, "a message cannot be written");
-        }
     }
 }

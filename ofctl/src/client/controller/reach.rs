@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::Options;
@@ -13,33 +13,22 @@ use super::link::{self, LinkId, Report};
 use crate::client::openflow::CloseReason;
 use crate::client::stream::{Incoming, Listener, Stream};
 use crate::client::target::Target;
-use crate::wire::RoleRequest;
 
 /// What every link is given.
 #[derive(Clone)]
 pub(super) struct Reach {
     pub(super) options: Options,
     pub(super) reports: mpsc::Sender<Report>,
-    role: watch::Receiver<Option<RoleRequest>>,
     next_link: Arc<AtomicU64>,
 }
 
 impl Reach {
-    pub(super) fn new(
-        options: Options,
-        reports: mpsc::Sender<Report>,
-        role: watch::Receiver<Option<RoleRequest>>,
-    ) -> Self {
-        Reach { options, reports, role, next_link: Arc::new(AtomicU64::new(0)) }
+    pub(super) fn new(options: Options, reports: mpsc::Sender<Report>) -> Self {
+        Reach { options, reports, next_link: Arc::new(AtomicU64::new(0)) }
     }
 
     pub(super) fn number(&self) -> LinkId {
         LinkId(self.next_link.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// The role that a switch is to be asked for now.
-    pub(super) fn role(&self) -> Option<RoleRequest> {
-        *self.role.borrow()
     }
 
     /// Gives up what takes longer than a handshake may.

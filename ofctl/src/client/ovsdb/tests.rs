@@ -1,8 +1,8 @@
 //! The client against a server that the test plays, on a unix socket of its own.
 
 use serde_json::{Value as Json, json};
-use tokio::io::BufReader;
-use tokio::net::UnixListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
 
 use super::*;
 use crate::ovsdb::frame::{Limits, Splitter};

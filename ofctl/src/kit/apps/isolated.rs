@@ -61,8 +61,8 @@ impl IsolatedSwitch {
         self.groups.get(&(switch, port)).copied()
     }
 
-    /// The flows of one switch.
-    fn flows(&self, switch: DatapathId) -> impl Iterator<Item = FlowEntry> {
+    /// The flows of one switch, with those for its ports as far as they are known.
+    pub fn flows(&self, switch: DatapathId) -> Vec<FlowEntry> {
         let address = [same(vlan(), vlan()), same(source(), destination()), output_to_ingress()];
         let learn = |more: Option<LearnSpec>, priority| {
             let specs = more.into_iter().chain(address).collect();
@@ -86,7 +86,7 @@ impl IsolatedSwitch {
                 .apply([Action::load(group, number.get().into())])
                 .goto(SOURCES)
         });
-        fixed.into_iter().chain(classified).chain(self.floods(switch)).collect::<Vec<_>>().into_iter()
+        fixed.into_iter().chain(classified).chain(self.floods(switch)).collect()
     }
 
     /// For each group, where packets go whose destination is not known.

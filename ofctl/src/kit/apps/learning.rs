@@ -1,11 +1,12 @@
 //! A learning switch by packet-in.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use crate::MacAddr;
 use crate::flow::FlowEntry;
-use crate::kit::{Application, DatapathId, Effects, Event, table_miss};
+use crate::kit::{Application, DatapathId, Effects, Event, Timer, table_miss};
 use crate::wire::{
     Action, Field, FlowMod, FlowModCommand, Match, NO_BUFFER, OfPort, PacketIn, PortDescription, PortReason,
     PortStatus, TableId,
@@ -14,16 +15,32 @@ use crate::wire::{
 /// Learns where each address lives from the packets that it is shown, and sends the others there by flows.
 ///
 /// A flow matches ingress port, source and destination, so that an address that moves to another port is noticed:
-/// its packets then match no flow.
+/// its packets then match no flow. An address of which nothing was heard for five minutes is forgotten.
 #[derive(Debug, Clone)]
 pub struct LearningSwitch {
-    ports: HashMap<(DatapathId, MacAddr), OfPort>,
+    places: HashMap<(DatapathId, MacAddr), Place>,
     idle_timeout: u16,
 }
 
+/// Where an address was last heard.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    port: OfPort,
+    heard: Duration,
+}
+
+/// The default of IEEE 802.1D §7.9.2.
+const AGEING: Duration = Duration::from_secs(300);
+/// More than this are not learned, so that whoever invents addresses fills no memory.
+const ADDRESSES: usize = 1 << 20;
+
+/// When old addresses are forgotten.
+const SWEEP: Timer = Timer::new("learning switch: sweep");
+const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+
 impl Default for LearningSwitch {
     fn default() -> Self {
-        LearningSwitch { ports: HashMap::new(), idle_timeout: 60 }
+        LearningSwitch { places: HashMap::new(), idle_timeout: 60 }
     }
 }
 
@@ -37,21 +54,32 @@ impl LearningSwitch {
 
     /// Where an address lives, if that is known.
     pub fn port_of(&self, switch: DatapathId, address: MacAddr) -> Option<OfPort> {
-        self.ports.get(&(switch, address)).copied()
+        self.places.get(&(switch, address)).map(|place| place.port)
     }
 
-    fn packet(&mut self, switch: DatapathId, packet: &PacketIn) -> Effects {
+    /// Remembers where an address was heard; true if it was heard elsewhere before.
+    fn learn(&mut self, switch: DatapathId, address: MacAddr, place: Place) -> bool {
+        let has_room = self.places.len() < ADDRESSES;
+        match self.places.entry((switch, address)) {
+            Entry::Occupied(mut known) => known.insert(place).port != place.port,
+            Entry::Vacant(new) => {
+                if has_room && !address.is_multicast() {
+                    new.insert(place);
+                }
+                false
+            }
+        }
+    }
+
+    fn packet(&mut self, now: Duration, switch: DatapathId, packet: &PacketIn) -> Effects {
         let Some(ethernet) = packet.ethernet() else { return Effects::none() };
         let in_port = packet.in_port();
         let mut effects = Effects::none();
-        if !ethernet.src.is_multicast() {
-            let before = self.ports.insert((switch, ethernet.src), in_port);
-            if before.is_some_and(|port| port != in_port) {
-                // What others send to it must not go to its old port until their flows idle out.
-                let to_it = Match::new().with(Field::EthDst, ethernet.src);
-                let delete = FlowMod::new(FlowModCommand::Delete, TableId(0));
-                effects.push(switch, FlowMod { matching: to_it, ..delete });
-            }
+        if self.learn(switch, ethernet.src, Place { port: in_port, heard: now }) {
+            // What others send to it must not go to its old port until their flows idle out.
+            let to_it = Match::new().with(Field::EthDst, ethernet.src);
+            let delete = FlowMod::new(FlowModCommand::Delete, TableId(0));
+            effects.push(switch, FlowMod { matching: to_it, ..delete });
         }
         let Some(port) = self.port_of(switch, ethernet.dst) else {
             effects.push(switch, packet.resend([Action::Output(OfPort::FLOOD)]));
@@ -83,7 +111,7 @@ impl LearningSwitch {
         if status.reason != PortReason::Delete && port.state & PortDescription::STATE_LINK_DOWN == 0 {
             return Effects::none();
         }
-        self.ports.retain(|(known, _), place| (*known, *place) != (switch, port.port));
+        self.places.retain(|(known, _), place| (*known, place.port) != (switch, port.port));
         let delete = FlowMod::new(FlowModCommand::Delete, TableId(0));
         Effects::send(switch, FlowMod { out_port: port.port, ..delete })
     }
@@ -92,17 +120,22 @@ impl LearningSwitch {
 impl Application for LearningSwitch {
     type Notice = ();
 
-    fn handle(&mut self, _now: Duration, event: &Event) -> Effects {
+    fn handle(&mut self, now: Duration, event: &Event) -> Effects {
         match event {
+            Event::Start => Effects::after(SWEEP_INTERVAL, SWEEP),
+            Event::Timer(SWEEP) => {
+                self.places.retain(|_, place| now.saturating_sub(place.heard) < AGEING);
+                Effects::after(SWEEP_INTERVAL, SWEEP)
+            }
             Event::SwitchUp(switch, _) => {
                 // Flows of an earlier life may know better than we do where an address was.
                 let forget = FlowMod::new(FlowModCommand::Delete, TableId::ALL);
                 Effects::send_all(*switch, [forget, table_miss()])
             }
-            Event::PacketIn(switch, packet) => self.packet(*switch, packet),
+            Event::PacketIn(switch, packet) => self.packet(now, *switch, packet),
             Event::PortStatus(switch, status) => self.port(*switch, status),
             Event::SwitchGone(switch) => {
-                self.ports.retain(|(known, _), _| known != switch);
+                self.places.retain(|(known, _), _| known != switch);
                 Effects::none()
             }
             _ => Effects::none(),

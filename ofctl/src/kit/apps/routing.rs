@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::paths::{PathChange, PathId, PathManager};
 use super::topology::{SwitchPort, Topology, is_lldp};
 use crate::MacAddr;
+use crate::flow::FlowEntry;
 use crate::kit::{Application, DatapathId, Effects, Event, table_miss};
-use crate::wire::{Action, Field, Match, OfPort, PacketIn, PacketOut};
+use crate::wire::{Action, Cookie, Field, FlowMod, Match, OfPort, PacketIn, PacketOut, TableId};
 
 /// A host and where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -124,9 +125,11 @@ impl<P: Policy> RoutingSwitch<P> {
     /// Changes the policy, and ends the conversations that it forbids now.
     pub fn change_policy(&mut self, change: impl FnOnce(&mut P)) -> Effects<RoutingChange> {
         change(&mut self.policy);
+        let mut effects = self.forget_refusals();
         let forbidden: Vec<_> =
             self.conversations.keys().copied().filter(|pair| !self.allowed(*pair)).collect();
-        self.end(&forbidden)
+        effects.append(self.end(&forbidden));
+        effects
     }
 
     fn station(&self, address: MacAddr) -> Option<Station> {
@@ -177,12 +180,24 @@ impl<P: Policy> RoutingSwitch<P> {
         effects
     }
 
+    fn forget_refusals(&self) -> Effects<RoutingChange> {
+        let mut effects = Effects::none();
+        for switch in self.paths.topology().switches() {
+            effects.push(switch, FlowMod::delete_by_cookie(REFUSED, u64::MAX));
+        }
+        effects
+    }
+
     fn learn(&mut self, host: Station) -> Effects<RoutingChange> {
         let before = self.hosts.insert(host.address, host.at);
         if before == Some(host.at) {
             return Effects::none();
         }
         let mut effects = self.end_of_host(host.address);
+        if before.is_some() {
+            // Where it is now it may be allowed.
+            effects.append(self.forget_refusals());
+        }
         effects.push_notice(RoutingChange::HostSeen(host));
         effects
     }
@@ -207,9 +222,9 @@ impl<P: Policy> RoutingSwitch<P> {
                     effects.push(to.at.switch, PacketOut::new(OfPort::CONTROLLER, out, packet.data.clone()));
                 }
             }
-            Some(_) => {}
+            Some(to) if from.at == at => effects.push(switch, FlowMod::add(refusal(&from, &to))),
             None if from.at == at => effects.append(self.spread(&from, &packet.data)),
-            None => {}
+            _ => {}
         }
         effects
     }
@@ -247,6 +262,16 @@ impl<P: Policy> RoutingSwitch<P> {
         }
         effects
     }
+}
+
+/// The cookie of refusals, which is no path's number.
+const REFUSED: Cookie = Cookie(u64::MAX);
+
+/// Drops what the policy forbids where it comes in, for ten seconds, so that it does not keep the controller busy.
+fn refusal(from: &Station, to: &Station) -> FlowEntry {
+    let pair = Match::new().with(Field::EthSrc, from.address).with(Field::EthDst, to.address);
+    let pair = pair.with(Field::InPort, from.at.port);
+    FlowEntry::new(TableId(0), 90).cookie(REFUSED).matching(pair).hard_timeout(10)
 }
 
 impl<P: Policy> Application for RoutingSwitch<P> {

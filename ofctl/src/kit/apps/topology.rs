@@ -86,12 +86,17 @@ struct Port {
 ///
 /// A port that goes down takes its links with it at once. A link that dies without a port going down, behind a media
 /// converter for example, is missed after three probes.
+///
+/// Probes are not secret: a host that repeats one that it heard makes a link appear, as with any discovery by LLDP.
+/// [`Topology::edge`] names ports where that is not believed.
 #[derive(Debug, Clone)]
 pub struct Topology {
     ports: BTreeMap<SwitchPort, Port>,
     switches: BTreeSet<DatapathId>,
     /// By where they arrive, since a port hears one other: from where, and when it was last heard.
     links: BTreeMap<SwitchPort, (SwitchPort, Duration)>,
+    /// Ports where no link is believed.
+    fixed: BTreeSet<SwitchPort>,
     interval: Duration,
     now: Duration,
 }
@@ -115,9 +120,17 @@ impl Topology {
             ports: BTreeMap::new(),
             switches: BTreeSet::new(),
             links: BTreeMap::new(),
+            fixed: BTreeSet::new(),
             interval,
             now: Duration::ZERO,
         }
+    }
+
+    /// Has a port be one for hosts, whatever they say: there no probes are sent, and none are believed.
+    #[must_use]
+    pub fn edge(mut self, port: SwitchPort) -> Self {
+        self.fixed.insert(port);
+        self
     }
 
     /// The links, by where they arrive.
@@ -147,7 +160,8 @@ impl Topology {
     /// True if the port is one of the [edge ports](Topology::edge_ports).
     pub fn is_edge(&self, port: SwitchPort) -> bool {
         let known = self.ports.get(&port).and_then(|port| port.up);
-        known.is_some_and(|since| self.now >= since + self.interval / 2) && !self.has_link(port)
+        let is_settled = |since| self.fixed.contains(&port) || self.now >= since + self.interval / 2;
+        known.is_some_and(is_settled) && !self.has_link(port)
     }
 
     fn has_link(&self, port: SwitchPort) -> bool {
@@ -159,7 +173,9 @@ impl Topology {
     }
 
     fn probe(&self, port: SwitchPort) -> Effects<TopologyChange> {
-        let Some(known) = self.ports.get(&port).filter(|port| port.up.is_some()) else {
+        let Some(known) =
+            self.ports.get(&port).filter(|known| known.up.is_some() && !self.fixed.contains(&port))
+        else {
             return Effects::none();
         };
         let (chassis, id) = (ChassisId::datapath(port.switch.0), PortId::number(port.port.0));
@@ -230,7 +246,8 @@ impl Topology {
         let to = SwitchPort::new(switch, packet.in_port());
         let mut effects = Effects::none();
         // What was under way when a port went down must not bring the link back.
-        if !self.is_up(from) || !self.is_up(to) {
+        let is_believed = |port| self.is_up(port) && !self.fixed.contains(&port);
+        if !is_believed(from) || !is_believed(to) {
             return Some(effects);
         }
         let before = self.links.insert(to, (from, self.now)).map(|(from, _)| from);

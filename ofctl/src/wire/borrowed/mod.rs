@@ -40,7 +40,7 @@ use std::time::Duration;
 
 use super::cursor::Reader;
 use super::error::DecodeError;
-use super::flow_mod::{FlowMod, FlowModCommand};
+use super::flow_mod::{FlowMod, FlowModCommand, check_flags};
 use super::ids::{Cookie, GroupId, OfPort, TableId, Xid};
 use super::message::{HEADER_LENGTH, Message, VERSION, kind};
 use super::multipart::{MultipartBody, kind as multipart, take_flow_stats};
@@ -130,6 +130,8 @@ impl<'a> FlowModRef<'a> {
     #[inline]
     fn is_common(&self) -> bool {
         self.fixed[17] <= FlowModCommand::DeleteStrict as u8
+            && self.body.len().is_multiple_of(8)
+            && check_flags(self.flags()).is_ok()
             && self.body[40..42] == [0, 1]
             && check::entries(self.entries)
             && check::instructions(self.instructions, self.table())

@@ -1,12 +1,20 @@
 //! The arguments, by ovs-ofctl's names.
 
+mod reads;
+mod settings;
+mod vsctl;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use ofctl::wire::FragmentMode;
 use ofctl::wire::versions::Version;
+use ofctl::wire::{FragmentMode, PacketInFormat};
+
+pub(crate) use reads::{Asked, Read};
+pub(crate) use settings::{PortChange, Setting, WantedRole};
+pub(crate) use vsctl::{Vsctl, VsctlCommand};
 
 /// Says things to one OpenFlow switch: asks, changes its flows and groups, and follows packets through them.
 #[derive(Debug, Parser)]
@@ -19,7 +27,8 @@ pub(crate) struct Cli {
 }
 
 const AFTER: &str = "\
-SWITCH is a bridge's name, reached by its management socket RUNDIR/NAME.mgmt, or unix:PATH.
+SWITCH is a bridge's name, reached by its management socket RUNDIR/NAME.mgmt, or unix:PATH,
+tcp:HOST[:PORT] or ssl:HOST[:PORT].
 FLOW, GROUP and their files are in the syntax of ovs-ofctl(8); ports may stand by their names.
 A FILE of - is standard input; # begins a comment.
 
@@ -51,6 +60,32 @@ pub(crate) struct Connect {
     #[arg(short, long, global = true, value_name = "SECONDS", default_value_t = 600,
           value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub(crate) timeout: u64,
+    /// PEM file with our private key, for ssl:
+    #[arg(short = 'p', long, global = true, value_name = "FILE", requires_all = ["certificate", "ca_cert"])]
+    pub(crate) private_key: Option<PathBuf>,
+    /// PEM file with our certificate, for ssl:
+    #[arg(short = 'c', long, global = true, value_name = "FILE", requires_all = ["private_key", "ca_cert"])]
+    pub(crate) certificate: Option<PathBuf>,
+    /// PEM file with the certificate of the authority that signs ours and the switch's, for ssl:
+    #[arg(short = 'C', long, global = true, value_name = "FILE", requires_all = ["private_key", "certificate"])]
+    pub(crate) ca_cert: Option<PathBuf>,
+    /// When to print in colour
+    #[arg(long, alias = "colour", global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Colour,
+    /// Print ports by their numbers, which is always so
+    #[arg(long, global = true, hide = true)]
+    pub(crate) no_names: bool,
+}
+
+/// Where colour is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Colour {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Everywhere
+    Always,
+    /// Nowhere
+    Never,
 }
 
 /// Versions that this command speaks.
@@ -129,12 +164,47 @@ impl From<Fragments> for FragmentMode {
     }
 }
 
+/// How messages are printed as they come.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Watching {
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print when it came, too
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) timestamp: bool,
+}
+
+/// Forms of packets to the controller, by ovs-ofctl's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Packets {
+    /// As OpenFlow 1.3 has it
+    #[value(alias = "openflow10")]
+    Standard,
+    /// `NXT_PACKET_IN`
+    #[value(name = "nxt_packet_in", alias = "nxm")]
+    Nxt,
+    /// `NXT_PACKET_IN2`
+    #[value(name = "nxt_packet_in2")]
+    Nxt2,
+}
+
+impl From<Packets> for PacketInFormat {
+    fn from(packets: Packets) -> Self {
+        match packets {
+            Packets::Standard => PacketInFormat::Standard,
+            Packets::Nxt => PacketInFormat::Nxt,
+            Packets::Nxt2 => PacketInFormat::Nxt2,
+        }
+    }
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show the switch's features, ports and configuration
     Show {
-        /// A bridge's name, or unix:PATH
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
         switch: String,
         /// Print one JSON object a line
         #[arg(long)]
@@ -142,7 +212,7 @@ pub(crate) enum Command {
     },
     /// Print what the switch says of itself
     DumpDesc {
-        /// A bridge's name, or unix:PATH
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
         switch: String,
         /// Print one JSON object a line
         #[arg(long)]
@@ -150,7 +220,7 @@ pub(crate) enum Command {
     },
     /// Print the ports
     DumpPortsDesc {
-        /// A bridge's name, or unix:PATH
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
         switch: String,
         /// Only this port, by number or name
         port: Option<String>,
@@ -160,7 +230,7 @@ pub(crate) enum Command {
     },
     /// Print the tables' counters
     DumpTables {
-        /// A bridge's name, or unix:PATH
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
         switch: String,
         /// Print one JSON object a line
         #[arg(long)]
@@ -168,7 +238,7 @@ pub(crate) enum Command {
     },
     /// Print flows
     DumpFlows {
-        /// A bridge's name, or unix:PATH
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
         switch: String,
         /// Only flows as narrow as this: a match, and table, cookie=V/MASK, out_port, out_group
         flow: Option<String>,
@@ -187,7 +257,7 @@ pub(crate) enum Command {
     },
     /// Print the sum of flows' counters
     DumpAggregate {
-        /// A bridge's name, or unix:PATH
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
         switch: String,
         /// Only flows as narrow as this
         flow: Option<String>,
@@ -199,7 +269,7 @@ pub(crate) enum Command {
     ///
     /// As in: ofctl add-flow br0 "priority=9,in_port=west,ip,nw_dst=10.0.0.0/8,actions=dec_ttl,output:east"
     AddFlow {
-        /// A bridge's name, or unix:PATH
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
         switch: String,
         /// The flow, or - for flows on standard input
         flow: String,
@@ -208,7 +278,7 @@ pub(crate) enum Command {
     },
     /// Carry out a file of flows; a line may begin with add, modify, modify_strict, delete or delete_strict
     AddFlows {
-        /// A bridge's name, or unix:PATH
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
         switch: String,
         /// A file, or - for standard input
         file: PathBuf,
@@ -217,7 +287,7 @@ pub(crate) enum Command {
     },
     /// Change the actions of all flows that match
     ModFlows {
-        /// A bridge's name, or unix:PATH
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
         switch: String,
         /// The flow, or - for flows on standard input
         flow: String,
@@ -229,7 +299,7 @@ pub(crate) enum Command {
     },
     /// Delete all flows that match; all flows if none is given
     DelFlows {
-        /// A bridge's name, or unix:PATH
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
         switch: String,
         /// Which flows, or - for lines of standard input
         flow: Option<String>,
@@ -241,7 +311,7 @@ pub(crate) enum Command {
     },
     /// Make the switch's flows those of a file, by the fewest changes
     ReplaceFlows {
-        /// A bridge's name, or unix:PATH
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
         switch: String,
         /// A file, or - for standard input
         file: PathBuf,
@@ -260,7 +330,7 @@ pub(crate) enum Command {
     },
     /// Carry out a file of "flow …", "group …" and "packet-out …" lines as one transaction
     Bundle {
-        /// A bridge's name, or unix:PATH
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
         switch: String,
         /// A file, or - for standard input
         file: PathBuf,
@@ -269,7 +339,7 @@ pub(crate) enum Command {
     },
     /// Add a group
     AddGroup {
-        /// A bridge's name, or unix:PATH
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
         switch: String,
         /// The group, or - for groups on standard input
         group: String,
@@ -278,7 +348,7 @@ pub(crate) enum Command {
     },
     /// Add the groups of a file; a line may begin with add, modify or delete
     AddGroups {
-        /// A bridge's name, or unix:PATH
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
         switch: String,
         /// A file, or - for standard input
         file: PathBuf,
@@ -287,45 +357,99 @@ pub(crate) enum Command {
     },
     /// Replace a group
     ModGroup {
-        /// A bridge's name, or unix:PATH
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
         switch: String,
         /// The group, or - for groups on standard input
         group: String,
+        /// Add it if it is not there
+        #[arg(long)]
+        may_create: bool,
         #[command(flatten)]
         write: Write,
     },
     /// Delete a group, by group_id=N, or all of them
     DelGroups {
-        /// A bridge's name, or unix:PATH
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
         switch: String,
         /// Which group, or - for lines of standard input
         group: Option<String>,
         #[command(flatten)]
         write: Write,
     },
+    /// Add buckets to a group, which OpenFlow 1.3 cannot say: replace the group by mod-group
+    InsertBuckets {
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
+        switch: String,
+        /// The group and its new buckets
+        group: String,
+        #[command(flatten)]
+        write: Write,
+    },
+    /// Remove buckets from a group, which OpenFlow 1.3 cannot say: replace the group by mod-group
+    RemoveBuckets {
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
+        switch: String,
+        /// The group and which buckets
+        group: String,
+        #[command(flatten)]
+        write: Write,
+    },
     /// Send a packet through actions
     PacketOut {
-        /// A bridge's name, or unix:PATH
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
         switch: String,
-        /// "in_port=PORT packet=HEX actions=ACTIONS"
-        packet: String,
+        /// "in_port=PORT packet=HEX actions=ACTIONS", or IN_PORT ACTIONS PACKET...
+        #[arg(required = true)]
+        packet: Vec<String>,
         #[command(flatten)]
         dry: Dry,
     },
     /// Print what the switch says by itself: packets, ports, flows that went
     Monitor {
-        /// A bridge's name, or unix:PATH
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
         switch: String,
-        /// Bytes of each packet to be sent, so that packets are told at all
-        #[arg(value_parser = clap::value_parser!(u16))]
-        miss_len: Option<u16>,
+        /// A number: bytes of each packet to be sent, so that packets are told at all; watch:SPEC: flows that change
+        #[arg(num_args = 0.., value_name = "MISSLEN|watch:SPEC")]
+        wanted: Vec<String>,
+        /// The form of packets to ask for
+        #[arg(short = 'P', long, value_name = "FORMAT", default_value = "nxt_packet_in2")]
+        packet_in_format: Packets,
+        #[command(flatten)]
+        how: Watching,
+    },
+    /// Print what a bridge and its controllers say to each other
+    Snoop {
+        /// A bridge's name, or unix:PATH of its snoop socket
+        switch: String,
+        #[command(flatten)]
+        how: Watching,
+    },
+    /// Print flows as they come, go, change and count
+    Watch {
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
+        switch: String,
+        /// Only flows as narrow as this
+        flow: Option<String>,
+        /// Seconds between two looks
+        #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+        interval: f64,
+        /// Looks to take; without it, until the process is stopped
+        #[arg(long, value_name = "LOOKS")]
+        count: Option<u64>,
+        /// Leave out flows that only count
+        #[arg(long)]
+        no_stats: bool,
         /// Print one JSON object a line
         #[arg(long)]
         json: bool,
     },
+    #[command(flatten)]
+    Read(Read),
+    #[command(flatten)]
+    Setting(Setting),
     /// Print how fragments are treated
     GetFrags {
-        /// A bridge's name, or unix:PATH
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
         switch: String,
         /// Print one JSON object a line
         #[arg(long)]
@@ -333,7 +457,7 @@ pub(crate) enum Command {
     },
     /// Set how fragments are treated
     SetFrags {
-        /// A bridge's name, or unix:PATH
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
         switch: String,
         /// What becomes of them
         mode: Fragments,
@@ -342,19 +466,34 @@ pub(crate) enum Command {
     },
     /// Ask whether the switch answers, by one echo request
     Probe {
-        /// A bridge's name, or unix:PATH
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
         switch: String,
     },
     /// Send echo requests, and print how long the answers take
     Ping {
-        /// A bridge's name, or unix:PATH
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
         switch: String,
         /// Bytes that each request carries
         #[arg(default_value_t = 64, value_parser = clap::value_parser!(u16).range(..=65527))]
         length: u16,
         /// Requests to send
-        #[arg(short, long, default_value_t = 10)]
+        #[arg(long, default_value_t = 10)]
         count: u32,
+    },
+    /// Measure how many echo requests go through in a second
+    Benchmark {
+        /// A bridge's name, unix:PATH, tcp:HOST[:PORT] or ssl:HOST[:PORT]
+        switch: String,
+        /// Bytes that each request carries
+        #[arg(value_parser = clap::value_parser!(u16).range(..=65527))]
+        length: u16,
+        /// Requests to send
+        count: u32,
+    },
+    /// Print a packet that has these fields, in hexadecimal
+    ComposePacket {
+        /// The packet's fields, as in "tcp,nw_src=10.0.0.1,tp_dst=80"
+        flow: String,
     },
     /// Follow a packet through the flows of a switch or a file, in memory
     ///
@@ -390,6 +529,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Bridges and ports, and rows of any table, by OVSDB
+    Vsctl(Vsctl),
     /// Filter: flow text to messages in hexadecimal, a line each
     Encode {
         /// Read messages in JSON
@@ -416,7 +557,8 @@ pub(crate) enum Command {
 }
 
 /// Options that take their value from the next argument, wherever they stand.
-const WITH_VALUE: [&str; 5] = ["-O", "--protocols", "--rundir", "-t", "--timeout"];
+const WITH_VALUE: [&str; 9] =
+    ["-O", "--protocols", "--rundir", "-t", "--timeout", "-P", "--packet-in-format", "--interval", "--color"];
 
 /// Moves options that stand before the command behind it, where ovs-ofctl takes them too.
 pub(crate) fn commands_options_after_it(all: Vec<OsString>) -> Vec<OsString> {
