@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod flow_mods;
 mod generate;
 mod ovs;
 mod stateful;
