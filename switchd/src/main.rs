@@ -1,0 +1,2 @@
+//! The `sluice-switch` command.
+fn main() {}
