@@ -1,2 +1,7 @@
 //! The `sluice-switch` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sluice_switch::cli::run(std::env::args_os())
+}

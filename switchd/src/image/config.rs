@@ -143,10 +143,10 @@ impl ImageConfig {
         #[serde(untagged)]
         enum Either {
             Several(Vec<Inspected>),
-            One(Inspected),
+            One(Box<Inspected>),
         }
         let inspected = match serde_json::from_slice(bytes) {
-            Ok(Either::One(one)) => one,
+            Ok(Either::One(one)) => *one,
             Ok(Either::Several(mut several)) if several.len() == 1 => several.remove(0),
             _ => {
                 let mut config: Self = serde_json::from_slice(bytes)?;

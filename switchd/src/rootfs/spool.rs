@@ -57,7 +57,7 @@ impl Spool {
     }
 
     /// Reads a content back.
-    pub fn open(&self, blob: &Blob) -> impl Read {
+    pub fn open(&self, blob: Blob) -> impl Read + use<'_> {
         Section { file: &self.file, at: blob.offset, left: blob.size }
     }
 
@@ -70,7 +70,7 @@ impl Spool {
             return Ok(None);
         }
         let mut bytes = Vec::new();
-        self.open(blob).read_to_end(&mut bytes)?;
+        self.open(*blob).read_to_end(&mut bytes)?;
         Ok(Some(bytes))
     }
 }

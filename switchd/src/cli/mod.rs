@@ -1,0 +1,125 @@
+//! The `sluice-switch` command.
+//!
+//! | command | what it does |
+//! |---|---|
+//! | `sluice-switch keygen FILE` | makes a key that signs bundles, and its public half |
+//! | `sluice-switch pack IMAGE --spec FILE --key FILE -o FILE` | makes a bundle of an image |
+//! | `sluice-switch inspect BUNDLE` | shows what a bundle says of itself |
+//! | `sluice-switch verify BUNDLE` | checks a bundle's signature and every file in it |
+//! | `sluice-switch unpack BUNDLE DIRECTORY` | unpacks a bundle, whole or not at all |
+//!
+//! With `--json` a command prints one JSON object. Errors are one line on stderr. The exit status is 0 for success,
+//! 1 for failure and 2 for wrong usage.
+
+mod bundle;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+
+use crate::bundle::{KeyError, PublicKey, Trust};
+
+/// Where the keys are whose bundles this switch installs.
+const TRUSTED_KEYS: &str = "/etc/sluice-switch/keys";
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "sluice-switch",
+    version,
+    about = "Applications on white-box switches: bundles, runc, switch-over"
+)]
+struct Cli {
+    /// Print one JSON object
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a key that signs bundles, in FILE, and its public half, in FILE.pub
+    Keygen(bundle::Keygen),
+    /// Make a bundle of an image: docker save, an OCI layout or archive, or docker export with --config
+    Pack(Box<bundle::Pack>),
+    /// Show what a bundle says of itself, after checking its signature
+    Inspect(bundle::Inspect),
+    /// Check a bundle's signature and every file in it
+    Verify(bundle::Verify),
+    /// Unpack a bundle into a new directory, whole or not at all
+    Unpack(bundle::Unpack),
+}
+
+/// Whose bundles are believed.
+#[derive(Debug, Args)]
+struct TrustArgs {
+    /// A public key whose signature is believed; may be given several times
+    #[arg(long = "trust", value_name = "FILE", conflicts_with = "insecure")]
+    trust: Vec<PathBuf>,
+    /// Where to look for public keys (*.pub) when no --trust is given
+    #[arg(long, value_name = "DIRECTORY", default_value = TRUSTED_KEYS)]
+    keys: PathBuf,
+    /// Believe bundles of anyone, signed or not
+    #[arg(long)]
+    insecure: bool,
+}
+
+impl TrustArgs {
+    fn trust(&self) -> Result<Trust, KeyError> {
+        match (self.insecure, self.trust.as_slice()) {
+            (true, _) => Ok(Trust::Anyone),
+            (false, []) => Trust::directory(&self.keys),
+            (false, files) => {
+                files.iter().map(|f| PublicKey::read(f)).collect::<Result<_, _>>().map(Trust::Keys)
+            }
+        }
+    }
+}
+
+/// Prints a command's result.
+struct Output {
+    json: bool,
+}
+
+impl Output {
+    fn show(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+        use std::io::Write;
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            serde_json::to_writer(&mut out, value)?;
+            writeln!(out)?;
+        } else {
+            writeln!(out, "{}", text().trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs the command with these arguments.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    let output = Output { json: cli.json };
+    let result = match cli.command {
+        Command::Keygen(command) => command.run(&output),
+        Command::Pack(command) => command.run(&output),
+        Command::Inspect(command) => command.run(&output),
+        Command::Verify(command) => command.run(&output),
+        Command::Unpack(command) => command.run(&output),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("sluice-switch: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
