@@ -35,5 +35,7 @@ pub mod canonical;
 pub mod cli;
 pub mod digest;
 pub mod image;
+pub mod release;
 pub mod rootfs;
+pub mod runtime;
 pub mod tar;

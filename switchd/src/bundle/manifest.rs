@@ -543,6 +543,15 @@ impl Manifest {
         if !self.run.mounts.is_sorted_by(|a, b| a.target < b.target) {
             return field("run.mounts.target", &"?", "targets are sorted and each is there once");
         }
+        if let Some(Health { probe: Probe::Tcp(address) | Probe::Http(address), .. }) = &self.health
+            && self.run.network == Network::None
+        {
+            return field(
+                "health",
+                address,
+                "only an application in the host's network can be reached; use exec",
+            );
+        }
         let limits = &self.run.limits;
         for (name, value) in [
             ("run.limits.memory", limits.memory),

@@ -32,4 +32,5 @@ pub use manifest::{
 pub use pack::{Input, PackError, Packed, pack};
 pub use read::{Bundle, BundleError, MAX_MANIFEST};
 pub use spec::{Spec, SpecError};
+pub(crate) use unpack::sync_directory;
 pub use unpack::{UnpackError, unpack};

@@ -242,3 +242,32 @@ pub(crate) fn root(test: &str) -> bool {
     }
     root
 }
+
+/// An image of busybox, whose command is a shell script.
+pub(crate) fn busybox(script: &str) -> Image {
+    let busybox = std::fs::read("/bin/busybox").or_else(|_| std::fs::read("/usr/bin/busybox")).unwrap();
+    let mut layer = Archive::new().dir("bin").file("bin/busybox", 0o755, &busybox);
+    for name in
+        ["sh", "cat", "sleep", "touch", "id", "true", "false", "tail", "ip", "kill", "mount", "echo", "test"]
+    {
+        layer = layer.hardlink(&format!("bin/{name}"), "bin/busybox");
+    }
+    let layer =
+        layer.dir("etc").file("etc/passwd", 0o644, b"root:x:0:0::/:/bin/sh\napp:x:1000:1000::/:/bin/sh\n");
+    Image { layers: vec![layer.bytes()], config: json!({ "Cmd": ["/bin/sh", "-c", script] }) }
+}
+
+/// Whether containers can be run here; otherwise says why not.
+pub(crate) fn containers(test: &str) -> bool {
+    if !root(test) {
+        return false;
+    }
+    let found = |program: &str| Command::new(program).arg("--help").output().is_ok();
+    for program in ["runc", "busybox"] {
+        if !found(program) {
+            eprintln!("skipped: {test} needs {program}");
+            return false;
+        }
+    }
+    true
+}

@@ -108,7 +108,11 @@ type Change = fn(&mut Manifest);
 
 #[test]
 fn fields_of_the_process_are_checked() {
-    let changes: [(&str, Change); 10] = [
+    let changes: [(&str, Change); 11] = [
+        ("health", |m| {
+            let probe = Probe::Tcp("127.0.0.1:80".to_owned());
+            m.health = Some(Health { probe, timeout_ms: 1, interval_ms: 1, soak_ms: 1 });
+        }),
         ("process.args", |m| m.process.args.clear()),
         ("process", |m| m.process.args.push("a\0b".to_owned())),
         ("process.env", |m| m.process.env.push("novalue".to_owned())),
