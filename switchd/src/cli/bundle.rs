@@ -119,7 +119,7 @@ impl Pack {
 }
 
 /// A bundle from a file, or from the standard input.
-fn open(path: &Path, trust: &Trust) -> anyhow::Result<Bundle<Box<dyn io::Read>>> {
+pub(super) fn open(path: &Path, trust: &Trust) -> anyhow::Result<Bundle<Box<dyn io::Read>>> {
     let source: Box<dyn io::Read> = if path == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {

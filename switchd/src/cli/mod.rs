@@ -7,11 +7,20 @@
 //! | `sluice-switch inspect BUNDLE` | shows what a bundle says of itself |
 //! | `sluice-switch verify BUNDLE` | checks a bundle's signature and every file in it |
 //! | `sluice-switch unpack BUNDLE DIRECTORY` | unpacks a bundle, whole or not at all |
+//! | `sluice-switch run DIRECTORY` | runs what was unpacked, in the foreground |
+//! | `sluice-switch install BUNDLE` | puts a release on trial in place of the one that runs; commits it or rolls back |
+//! | `sluice-switch rollback APP` | puts the previous release on trial in the same way |
+//! | `sluice-switch up [APP…]` | sets right what a power cut left and starts what is committed: for boot scripts |
+//! | `sluice-switch stop APP`, `rm APP` | stops an application; removes all of it |
+//! | `sluice-switch status [APP…]` | what runs, what is committed; status 1 when they differ |
+//! | `sluice-switch logs APP`, `exec APP -- COMMAND` | what it wrote; a command inside it |
+//! | `sluice-switch gc [APP…]` | removes releases that are neither current nor previous |
 //!
 //! With `--json` a command prints one JSON object. Errors are one line on stderr. The exit status is 0 for success,
 //! 1 for failure and 2 for wrong usage.
 
 mod bundle;
+mod machine;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -51,6 +60,26 @@ enum Command {
     Verify(bundle::Verify),
     /// Unpack a bundle into a new directory, whole or not at all
     Unpack(bundle::Unpack),
+    /// Run what `unpack` made, in the foreground, until it ends
+    Run(machine::Run),
+    /// Put a release on trial in place of the one that runs; commit it when it works, or roll back
+    Install(machine::Install),
+    /// Put the previous release on trial, in the same way
+    Rollback(machine::OneApp),
+    /// Set right what a power cut left, and start what is committed: for boot scripts
+    Up(machine::SomeApps),
+    /// Stop an application until `up` or a reboot
+    Stop(machine::OneApp),
+    /// Stop an application and remove all of it
+    Rm(machine::OneApp),
+    /// Show what runs and what is committed; exit status 1 when they differ
+    Status(machine::SomeApps),
+    /// Show the end of what an application wrote
+    Logs(machine::Logs),
+    /// Run a command in an application and wait for its end
+    Exec(machine::Exec),
+    /// Remove releases that are neither current nor previous
+    Gc(machine::SomeApps),
 }
 
 /// Whose bundles are believed.
@@ -114,6 +143,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Inspect(command) => command.run(&output),
         Command::Verify(command) => command.run(&output),
         Command::Unpack(command) => command.run(&output),
+        Command::Run(command) => command.run(),
+        Command::Install(command) => command.run(&output),
+        Command::Rollback(command) => command.rollback(&output),
+        Command::Up(command) => command.up(&output),
+        Command::Stop(command) => command.stop(&output),
+        Command::Rm(command) => command.remove(&output),
+        Command::Status(command) => command.status(&output),
+        Command::Logs(command) => command.run(),
+        Command::Exec(command) => command.run(&output),
+        Command::Gc(command) => command.gc(&output),
     };
     match result {
         Ok(code) => code,
