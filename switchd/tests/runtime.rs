@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use common::{Bench, busybox, containers};
-use sluice_switch::bundle::{AppName, Bundle, Manifest, Trust, unpack};
+use sluice_switch::bundle::{AppName, Bundle, Manifest, Shared, Trust, unpack};
 use sluice_switch::digest::Digest;
 use sluice_switch::runtime::{Cgroups, Degraded, Runc, Runtime, RuntimeError, Status, prepare};
 
@@ -34,7 +34,7 @@ impl Box {
         bench.pack(&busybox(script).docker_save(), "app.slb");
         let bundle = Bundle::open(&bench.path("app.slb"), &Trust::Anyone).unwrap();
         let digest = bundle.digest;
-        let manifest = unpack(bundle, &bench.path("release")).unwrap();
+        let manifest = unpack(bundle, &bench.path("release"), &Shared::default()).unwrap();
         let runtime = Runc::new("runc", bench.path("runc"));
         Self { bench, runtime, id: id.parse().unwrap(), manifest, digest }
     }

@@ -417,3 +417,128 @@ fn a_kill_at_any_time_leaves_the_old_or_the_new_release() {
         assert!(!names.map(|n| n.into_string().unwrap()).any(|n| n.ends_with(".partial")));
     }
 }
+
+/// Bytes that compress well, so that packing them is quick, and take their whole size on a disk.
+fn bytes(seed: u8, size: usize) -> Vec<u8> {
+    (0..=255_u8).map(|i| i.wrapping_mul(seed)).cycle().take(size).collect()
+}
+
+#[test]
+fn three_updates_of_thirty_megabytes_fit_on_a_disk_of_ninety_three() {
+    let test = "three_updates_of_thirty_megabytes_fit_on_a_disk_of_ninety_three";
+    if !containers(test) {
+        return;
+    }
+    let s = Switch::new("disk");
+    for version in ["1", "2", "3", "4"] {
+        let n: u8 = version.parse().unwrap();
+        let spec = format!(
+            "app = \"{}\"\nversion = \"{version}\"\n[health]\nrunning = true\nsoak = \"100ms\"\ninterval = \"50ms\"\n",
+            s.app
+        );
+        fs::write(s.bench.path("spec.toml"), spec).unwrap();
+        let mut image = busybox(SERVE);
+        // 26 MB that stay and 4 MB that change.
+        let layer = Archive::new().file("data/same", 0o644, &bytes(99, 26 << 20)).file(
+            "data/new",
+            0o644,
+            &bytes(n, 4 << 20),
+        );
+        image.layers.push(layer.bytes());
+        s.bench.pack(&image.docker_save(), &format!("{version}.slb"));
+    }
+    let mut image = busybox(SERVE);
+    image.layers.push(Archive::new().file("data/large", 0o644, &bytes(7, 60 << 20)).bytes());
+    s.bench.pack(&image.docker_save(), "large.slb");
+
+    fs::create_dir(s.state()).unwrap();
+    let program = env!("CARGO_BIN_EXE_sluice-switch");
+    let script = format!(
+        "set -e; truncate -s 93M disk; mkfs.ext4 -q disk; mount -o loop disk state || exit 77
+        for version in 1 2 3 4; do
+            {program} install $version.slb --trust key.pub >&2
+            {program} exec {app} -- /bin/test -e /data/new
+            du -sm state | cut -f1
+        done
+        {program} gc >&2
+        ! {program} install large.slb --trust key.pub
+        {program} status
+        find state -name '*.partial'
+        {program} rm {app} >&2",
+        app = s.app
+    );
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-c", &script])
+        .env("SLUICE_SWITCH_STATE", s.state())
+        .env("SLUICE_SWITCH_RUN", s.run_dir())
+        .current_dir(s.bench.dir.path())
+        .output()
+        .unwrap();
+    let (out, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    if output.status.code() == Some(77) {
+        eprintln!("skipped: {test} needs loop devices: {error}");
+        return;
+    }
+    assert!(output.status.success(), "{out}\n{error}");
+    let used: Vec<u64> = out.lines().take(4).map(|line| line.parse().unwrap()).collect();
+    // Each update adds its 4 MB, and nothing else.
+    assert!(used.windows(2).all(|pair| pair[1] - pair[0] <= 5), "{used:?} MB");
+    assert!(used[3] < 50, "{used:?} MB");
+    assert!(error.contains("bytes free and the bundle needs"), "{error}");
+    assert!(out.contains("running") && !out.contains("partial"), "{out}");
+}
+
+#[test]
+fn a_file_that_the_disk_has_damaged_is_not_shared() {
+    if !containers("a_file_that_the_disk_has_damaged_is_not_shared") {
+        return;
+    }
+    let s = Switch::new("damaged");
+    let v1 = s.pack("1", SERVE, "running = true");
+    let v2 = s.pack("2", SERVE, "running = true");
+    assert_eq!(s.install("1").0, 0);
+    let file = |release: Digest, name: &str| {
+        s.app_dir().join("releases").join(release.hex()).join("rootfs").join(name)
+    };
+    let passwd = file(v1, "etc/passwd");
+    let good = fs::read(&passwd).unwrap();
+    fs::write(&passwd, vec![b'x'; good.len()]).unwrap();
+    assert_eq!(s.install("2").0, 0);
+    assert_eq!(fs::read(file(v2, "etc/passwd")).unwrap(), good);
+    use std::os::unix::fs::MetadataExt;
+    let inode = |release, name| fs::metadata(file(release, name)).unwrap().ino();
+    assert_eq!(inode(v1, "bin/busybox"), inode(v2, "bin/busybox"));
+    assert_ne!(inode(v1, "etc/passwd"), inode(v2, "etc/passwd"));
+    assert_ne!(inode(v1, "etc/version"), inode(v2, "etc/version"));
+}
+
+#[test]
+fn a_release_that_is_broken_can_be_replaced_and_repaired() {
+    if !containers("a_release_that_is_broken_can_be_replaced_and_repaired") {
+        return;
+    }
+    let s = Switch::new("broken");
+    let v1 = s.pack("1", SERVE, "running = true");
+    s.pack("2", SERVE, "running = true");
+    let manifest = s.app_dir().join("releases").join(v1.hex()).join("manifest.json");
+    let break_it = || {
+        fs::write(&manifest, "{}").unwrap();
+        s.power_cut();
+        let (code, _, error) = s.run(&["up"]);
+        assert!(code == 1 && error.contains("install the release again"), "{error}");
+        assert_eq!(s.status()["status"], "damaged");
+    };
+    assert_eq!(s.install("1").0, 0);
+    break_it();
+    // As the message says.
+    let (code, error) = s.install("1");
+    assert_eq!(code, 0, "{error}");
+    assert_eq!(s.version(), "1");
+    break_it();
+    // A journal that the disk has damaged is no obstacle either.
+    fs::write(s.app_dir().join("journal.json"), "half a jour").unwrap();
+    let (code, error) = s.install("2");
+    assert_eq!(code, 0, "{error}");
+    assert_eq!(s.version(), "2");
+    assert!(!s.app_dir().join("journal.json").exists());
+}

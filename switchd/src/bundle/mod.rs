@@ -33,4 +33,4 @@ pub use pack::{Input, PackError, Packed, pack};
 pub use read::{Bundle, BundleError, MAX_MANIFEST};
 pub use spec::{Spec, SpecError};
 pub(crate) use unpack::sync_directory;
-pub use unpack::{UnpackError, unpack};
+pub use unpack::{Shared, UnpackError, unpack};

@@ -5,19 +5,23 @@
 //! component at a time and never through a link (openat(2) with `O_NOFOLLOW`, as old kernels have no openat2(2)), and
 //! makes every name anew (`O_EXCL`).
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, Gid, Mode as Perm, OFlags, Timespec, Timestamps, Uid, XattrFlags, fchmod, fchown, fsetxattr,
-    fsync, futimens, linkat, mkdirat, openat, statvfs, symlinkat, utimensat,
+    AtFlags, CWD, Gid, Mode as Perm, OFlags, Timespec, Timestamps, Uid, XattrFlags, fchmod, fchown,
+    fsetxattr, fsync, futimens, linkat, mkdirat, openat, statvfs, symlinkat, utimensat,
 };
+use rustix::io::Errno;
 
 use super::manifest::{Entry, Manifest, Xattrs};
 use super::payload::Sink;
 use super::read::{Bundle, BundleError, MANIFEST, SIGNATURES};
+use crate::digest::{Digest, Hashing};
 use crate::rootfs::RootPath;
 
 /// Why a bundle cannot be unpacked, where the bundle is not to blame.
@@ -56,13 +60,76 @@ pub enum UnpackError {
     },
 }
 
+/// Files that are on the disk already, in other releases: equal ones are linked and take no space again.
+///
+/// Releases have read-only roots, so nobody writes to a file that two of them share.
+#[derive(Debug, Default)]
+pub struct Shared(HashMap<Key, PathBuf>);
+
+/// Everything that two names of one file have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    digest: Digest,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    xattrs: Vec<(String, Vec<u8>)>,
+    mtime: u64,
+}
+
+impl Key {
+    fn of(entry: &Entry, mtime: u64) -> Option<Self> {
+        let Entry::File { mode, uid, gid, xattrs, digest, .. } = entry else { return None };
+        let xattrs = xattrs.0.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        Some(Self { digest: *digest, mode: mode.0, uid: *uid, gid: *gid, xattrs, mtime })
+    }
+}
+
+impl Shared {
+    /// Adds the files of an unpacked release.
+    pub fn add(&mut self, manifest: &Manifest, rootfs: &Path) {
+        for entry in manifest.entries.iter().filter(|entry| entry.size() > 0) {
+            if let Some(key) = Key::of(entry, manifest.mtime) {
+                self.0.insert(key, rootfs.join(entry.path().as_str()));
+            }
+        }
+    }
+
+    /// The file to link for an entry. It is on a disk that may have been written to or be failing, so it is read:
+    /// one that is not what it should be is not shared.
+    fn find(&self, entry: &Entry, mtime: u64) -> Option<&Path> {
+        let (key, Entry::File { size, digest, .. }) = (Key::of(entry, mtime)?, entry) else { return None };
+        let path = self.0.get(&key)?;
+        let file = File::from(
+            openat(CWD, path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Perm::empty()).ok()?,
+        );
+        let metadata = file.metadata().ok()?;
+        let owner = (metadata.uid(), metadata.gid()) == (key.uid, key.gid);
+        if !metadata.is_file() || metadata.len() != *size || metadata.mode() & 0o7777 != key.mode || !owner {
+            return None;
+        }
+        let mut content = Hashing::new(file);
+        io::copy(&mut content, &mut io::sink()).ok()?;
+        (content.finish().0 == *digest).then_some(path)
+    }
+
+    /// Whether an entry will probably be shared, without reading its file.
+    fn expects(&self, entry: &Entry, mtime: u64) -> bool {
+        Key::of(entry, mtime).and_then(|key| self.0.get(&key)).is_some_and(|path| path.exists())
+    }
+}
+
 /// Unpacks into the new directory `destination`: `rootfs`, `manifest.json` and `signatures.json`. Everything is on
 /// the disk before the directory gets its name; after a failure or a power cut there is at most a directory with
 /// `.partial` after its name, which the next try removes.
 ///
 /// # Errors
 /// When the bundle is damaged, or the directory cannot be made. The bundle's owners need root.
-pub fn unpack<R: Read>(mut bundle: Bundle<R>, destination: &Path) -> Result<Manifest, BundleError> {
+pub fn unpack<R: Read>(
+    mut bundle: Bundle<R>,
+    destination: &Path,
+    shared: &Shared,
+) -> Result<Manifest, BundleError> {
     let io = |what: &'static str, path: &Path| {
         let path = path.to_owned();
         move |source| UnpackError::Io { what, path, source }
@@ -78,9 +145,9 @@ pub fn unpack<R: Read>(mut bundle: Bundle<R>, destination: &Path) -> Result<Mani
     partial.push(".partial");
     let partial = parent.join(partial);
     remove(&partial).map_err(io("removing what an earlier try left at", &partial))?;
-    room(&bundle.manifest, parent)?;
+    room(&bundle.manifest, parent, shared)?;
     fs::create_dir(&partial).map_err(io("making the directory", &partial))?;
-    let made = fill(&mut bundle, &partial);
+    let made = fill(&mut bundle, &partial, shared);
     if made.is_err() {
         // The first failure is the one to tell; what is left is removed by the next try.
         let _ = remove(&partial);
@@ -91,7 +158,7 @@ pub fn unpack<R: Read>(mut bundle: Bundle<R>, destination: &Path) -> Result<Mani
     Ok(bundle.manifest)
 }
 
-fn fill<R: Read>(bundle: &mut Bundle<R>, partial: &Path) -> Result<(), BundleError> {
+fn fill<R: Read>(bundle: &mut Bundle<R>, partial: &Path, shared: &Shared) -> Result<(), BundleError> {
     let io = |what: &'static str, path: &Path| {
         let path = path.to_owned();
         move |source| UnpackError::Io { what, path, source }
@@ -100,7 +167,7 @@ fn fill<R: Read>(bundle: &mut Bundle<R>, partial: &Path) -> Result<(), BundleErr
     fs::create_dir(&rootfs).map_err(io("making the directory", &rootfs))?;
     let root = File::open(&rootfs).map_err(io("opening the directory", &rootfs))?;
     fchmod(&root, Perm::from_raw_mode(0o755)).map_err(|e| io("setting the mode of", &rootfs)(e.into()))?;
-    let mut tree = Extract { root: root.into(), above: Vec::new(), mtime: bundle.manifest.mtime };
+    let mut tree = Extract { root: root.into(), above: Vec::new(), mtime: bundle.manifest.mtime, shared };
     bundle.walk(&mut tree)?;
     tree.finish().map_err(io("finishing the directories of", &rootfs))?;
     for (name, bytes) in [(MANIFEST, &bundle.manifest_bytes), (SIGNATURES, &bundle.signatures_bytes)] {
@@ -127,7 +194,7 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// Refuses what cannot fit before anything is written.
-fn room(manifest: &Manifest, path: &Path) -> Result<(), UnpackError> {
+fn room(manifest: &Manifest, path: &Path, shared: &Shared) -> Result<(), UnpackError> {
     let stat = statvfs(path).map_err(|e| UnpackError::Io {
         what: "asking for the space of",
         path: path.into(),
@@ -136,6 +203,7 @@ fn room(manifest: &Manifest, path: &Path) -> Result<(), UnpackError> {
     let block = stat.f_frsize.max(1);
     let blocks = |entry: &Entry| match entry {
         Entry::Hardlink { .. } => 0,
+        entry if shared.expects(entry, manifest.mtime) => 0,
         entry => entry.size().div_ceil(block).max(1) * block,
     };
     let needed = manifest.entries.iter().map(blocks).fold(0, u64::saturating_add);
@@ -163,17 +231,18 @@ struct Open {
     entry: Entry,
 }
 
-struct Extract {
+struct Extract<'a> {
     root: OwnedFd,
     /// The directories that lead to the last entry, from the root down.
     above: Vec<Open>,
     mtime: u64,
+    shared: &'a Shared,
 }
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-impl Extract {
+impl Extract<'_> {
     /// Leaves the directories that do not hold `parent`, and gives the one that is it.
     fn enter(&mut self, parent: Option<&RootPath>) -> io::Result<()> {
         while let Some(last) = self.above.last()
@@ -239,8 +308,8 @@ impl Extract {
     }
 }
 
-fn owner(error: rustix::io::Errno, uid: u32, gid: u32) -> io::Error {
-    if error == rustix::io::Errno::PERM {
+fn owner(error: Errno, uid: u32, gid: u32) -> io::Error {
+    if error == Errno::PERM {
         let message =
             format!("giving it to user {uid} and group {gid} needs root; run sluice-switch as root");
         return io::Error::new(io::ErrorKind::PermissionDenied, message);
@@ -248,7 +317,7 @@ fn owner(error: rustix::io::Errno, uid: u32, gid: u32) -> io::Error {
     error.into()
 }
 
-impl Sink for Extract {
+impl Sink for Extract<'_> {
     fn entry(&mut self, entry: &Entry, content: &mut dyn Read) -> io::Result<()> {
         let path = entry.path();
         let parent = path.parent();
@@ -261,6 +330,14 @@ impl Sink for Extract {
                 self.above.push(Open { path: path.clone(), fd, entry: entry.clone() });
             }
             Entry::File { mode, uid, gid, xattrs, .. } => {
+                if let Some(other) = self.shared.find(entry, self.mtime) {
+                    match linkat(CWD, other, self.here(), name, AtFlags::empty()) {
+                        Ok(()) => return Ok(()),
+                        // Too many names already, or another file system: then it is written.
+                        Err(Errno::MLINK | Errno::XDEV) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
                 let flags =
                     OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let mut file = File::from(openat(self.here(), name, flags, Perm::RUSR | Perm::WUSR)?);

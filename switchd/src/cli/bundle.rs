@@ -12,7 +12,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Output, TrustArgs};
-use crate::bundle::{Bundle, Entry, Input, KeyId, Manifest, SecretKey, Spec, Trust, pack, unpack};
+use crate::bundle::{Bundle, Entry, Input, KeyId, Manifest, SecretKey, Shared, Spec, Trust, pack, unpack};
 use crate::digest::Digest;
 use crate::image::{Choice, Members, Platform};
 use crate::rootfs::Skipped;
@@ -200,7 +200,7 @@ impl Unpack {
         }
         let bundle = open(&self.bundle, &trust)?;
         let digest = bundle.digest;
-        let manifest = unpack(bundle, &self.directory)?;
+        let manifest = unpack(bundle, &self.directory, &Shared::default())?;
         let shown = json!({ "directory": self.directory, "digest": digest, "app": manifest.app });
         output.show(&shown, || format!("{} {} {digest}", manifest.app, manifest.version))?;
         Ok(ExitCode::SUCCESS)

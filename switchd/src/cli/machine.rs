@@ -59,17 +59,26 @@ impl MachineArgs {
     }
 }
 
+fn degraded(machine: &Machine<'_>, app: &AppName) -> anyhow::Result<Vec<String>> {
+    Ok(machine.degraded(app)?.iter().map(ToString::to_string).collect())
+}
+
 /// Tells of steps on stderr, as they come.
 fn told(step: Step) {
     eprintln!("sluice-switch: {step}");
 }
 
-fn show_outcome(output: &Output, app: &AppName, now: Option<Digest>, outcome: &Outcome) -> Result {
+fn show_outcome(output: &Output, machine: &Machine<'_>, app: &AppName, outcome: &Outcome) -> Result {
+    let now = machine.store(app).current()?;
+    let degraded = degraded(machine, app)?;
+    for limit in &degraded {
+        eprintln!("sluice-switch: {app}: {limit}");
+    }
     let (changed, from) = match outcome {
         Outcome::Unchanged => (false, now),
         Outcome::Switched { from } => (true, *from),
     };
-    let shown = json!({ "app": app, "current": now, "changed": changed, "from": from });
+    let shown = json!({ "app": app, "current": now, "changed": changed, "from": from, "degraded": degraded });
     output.show(&shown, || {
         let now = now.map_or("none".to_owned(), |d| d.to_string());
         format!("{app} {now}{}", if changed { "" } else { " (unchanged)" })
@@ -100,7 +109,7 @@ impl Install {
         let runtime = self.machine.runtime();
         let machine = self.machine.machine(&runtime)?;
         let outcome = machine.install(bundle, told)?;
-        show_outcome(output, &app, machine.store(&app).current()?, &outcome)
+        show_outcome(output, &machine, &app, &outcome)
     }
 }
 
@@ -118,7 +127,7 @@ impl OneApp {
         let runtime = self.machine.runtime();
         let machine = self.machine.machine(&runtime)?;
         let outcome = machine.rollback(&self.app, told)?;
-        show_outcome(output, &self.app, machine.store(&self.app).current()?, &outcome)
+        show_outcome(output, &machine, &self.app, &outcome)
     }
 
     pub(super) fn stop(&self, output: &Output) -> Result {
@@ -188,19 +197,25 @@ impl SomeApps {
         for app in self.apps()? {
             let store = machine.store(&app);
             let (current, previous) = (store.current()?, store.previous()?);
-            let version = |d: Digest| store.manifest(d).map(|m| m.version.to_string());
+            let manifest = current.map(|d| store.manifest(d)).transpose();
             let state = runtime.state(&app)?;
             let running = machine.running(&app)?;
             let status = match state.as_ref().map(|s| s.status) {
+                _ if manifest.is_err() => "damaged",
                 Some(Status::Running) if running == current => "running",
                 Some(Status::Running) => "on trial",
                 _ => "stopped",
             };
+            if let Err(error) = &manifest {
+                eprintln!("sluice-switch: {app}: {error}");
+            }
+            let version = manifest.as_ref().ok().and_then(|m| m.as_ref()).map(|m| &m.version);
             wrong |= status != "running";
             rows.push(json!({
                 "app": app, "status": status, "current": current, "previous": previous,
-                "version": current.map(version).transpose()?,
+                "version": version,
                 "pid": state.and_then(|s| s.pid), "releases": store.releases()?.len(),
+                "degraded": degraded(&machine, &app).unwrap_or_default(),
             }));
         }
         output.show(&json!({ "apps": rows }), || {
@@ -213,6 +228,9 @@ impl SomeApps {
                 let pid = row["pid"].as_u64().map_or("-".to_owned(), |p| p.to_string());
                 let (app, status, version) = (field("app"), field("status"), field("version"));
                 text += &format!("{app:<20} {status:<10} {version:<16} {release:<14} {pid:>8}\n");
+                for limit in row["degraded"].as_array().into_iter().flatten() {
+                    text += &format!("  {}\n", limit.as_str().unwrap_or_default());
+                }
             }
             text
         })?;

@@ -173,7 +173,9 @@ impl Machine<'_> {
     ) -> Result<Outcome, SwitchError> {
         let store = self.store(&bundle.manifest.app);
         let lock = store.lock()?;
-        self.recover_locked(&store, &lock)?;
+        // Should the bundle be refused, the old release runs all the same. That it cannot be started is no reason
+        // not to replace it.
+        let _ = self.recover_locked(&store, &lock);
         let to = store.add(&lock, bundle)?;
         told(Step::Unpacked);
         self.switch(&store, &lock, to, &mut told)
@@ -185,7 +187,7 @@ impl Machine<'_> {
     /// When there is none, or it does not work.
     pub fn rollback(&self, app: &AppName, mut told: impl FnMut(Step)) -> Result<Outcome, SwitchError> {
         let (store, lock) = self.existing(app)?;
-        self.recover_locked(&store, &lock)?;
+        let _ = self.recover_locked(&store, &lock);
         let to = store.previous()?.ok_or_else(|| SwitchError::NoPrevious(app.clone()))?;
         self.switch(&store, &lock, to, &mut told)
     }
@@ -232,6 +234,16 @@ impl Machine<'_> {
         Ok(self.runtime.exec(app, args, timeout)?)
     }
 
+    /// The limits of the committed release that this switch holds only in a weaker way.
+    ///
+    /// # Errors
+    /// When the release cannot be read.
+    pub fn degraded(&self, app: &AppName) -> Result<Vec<Degraded>, ReleaseError> {
+        let store = self.store(app);
+        let Some(current) = store.current()? else { return Ok(Vec::new()) };
+        Ok(self.cgroups.enforce(&store.manifest(current)?.run.limits).degraded)
+    }
+
     /// The release that runs, by what the container itself says.
     ///
     /// # Errors
@@ -266,9 +278,7 @@ impl Machine<'_> {
             // A first release that was on trial when the power failed.
             None => self.end(store)?,
         }
-        if journal.is_some() {
-            store.remove_journal(lock)?;
-        }
+        store.remove_journal(lock)?;
         Ok(current)
     }
 
@@ -281,6 +291,7 @@ impl Machine<'_> {
     ) -> Result<Outcome, SwitchError> {
         let from = store.current()?;
         if from == Some(to) {
+            self.recover_locked(store, lock)?;
             return Ok(Outcome::Unchanged);
         }
         store.write_journal(lock, &Journal { from, to })?;
@@ -340,15 +351,14 @@ impl Machine<'_> {
     }
 
     /// Starts a release's container. There must be none.
-    fn begin(&self, store: &Store, digest: Digest) -> Result<Vec<Degraded>, SwitchError> {
+    fn begin(&self, store: &Store, digest: Digest) -> Result<(), SwitchError> {
         let manifest = store.manifest(digest)?;
         let directory = self.directory(store.app());
         let rootfs = store.release(digest).join("rootfs");
-        let degraded = prepare(&manifest, digest, &rootfs, &directory, &self.cgroups, self.consent)?;
+        prepare(&manifest, digest, &rootfs, &directory, &self.cgroups, self.consent)?;
         let log = store.open_log()?;
         self.runtime.create(store.app(), &directory, &log)?;
-        self.runtime.start(store.app())?;
-        Ok(degraded)
+        Ok(self.runtime.start(store.app())?)
     }
 
     fn directory(&self, app: &AppName) -> PathBuf {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use super::journal::Journal;
-use crate::bundle::{AppName, Bundle, BundleError, Manifest, sync_directory, unpack};
+use crate::bundle::{AppName, Bundle, BundleError, Manifest, Shared, sync_directory, unpack};
 use crate::canonical::{self, CanonicalError};
 use crate::digest::Digest;
 
@@ -127,16 +127,27 @@ impl Store {
         }
     }
 
-    /// Unpacks a bundle beside the other releases, unless it is there already.
+    /// Unpacks a bundle beside the other releases, unless it is there already. Files that another release has are
+    /// shared with it.
     ///
     /// # Errors
     /// When the bundle is damaged or does not fit on the disk. Nothing of it is then left.
     pub fn add(&self, _: &Lock, bundle: Bundle<impl Read>) -> Result<Digest, ReleaseError> {
         let digest = bundle.digest;
         let path = self.release(digest);
-        // It got its name when it was whole.
+        // It got its name when it was whole; but disks fail.
+        if path.exists() && self.manifest(digest).is_err() {
+            self.discard(digest)?;
+        }
         if !path.exists() {
-            unpack(bundle, &path)?;
+            let mut shared = Shared::default();
+            for other in self.releases()? {
+                // One that is damaged has nothing to share, and is no reason to refuse another.
+                if let Ok(manifest) = self.manifest(other) {
+                    shared.add(&manifest, &self.release(other).join("rootfs"));
+                }
+            }
+            unpack(bundle, &path, &shared)?;
         }
         Ok(digest)
     }
@@ -201,13 +212,12 @@ impl Store {
         self.sync()
     }
 
-    /// What is under way, or was when someone died.
+    /// What is under way, or was when someone died. One that cannot be parsed is as good as none: whether a trial
+    /// was committed is for `current` to say.
     pub(super) fn journal(&self) -> Result<Option<Journal>, ReleaseError> {
         let path = self.directory.join("journal.json");
         match fs::read(&path) {
-            Ok(bytes) => canonical::from_slice(&bytes)
-                .map(Some)
-                .map_err(|source| ReleaseError::Damaged { path, source }),
+            Ok(bytes) => Ok(canonical::from_slice(&bytes).ok()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(io_error("reading", &path)(source)),
         }
@@ -227,7 +237,11 @@ impl Store {
     }
 
     pub(super) fn remove_journal(&self, _: &Lock) -> Result<(), ReleaseError> {
-        remove_file(&self.directory.join("journal.json"))?;
+        let path = self.directory.join("journal.json");
+        if fs::symlink_metadata(&path).is_err() {
+            return Ok(());
+        }
+        remove_file(&path)?;
         self.sync()
     }
 
@@ -271,17 +285,21 @@ impl Store {
         let mut gone = self.releases()?;
         gone.retain(|digest| !keep.contains(&Some(*digest)));
         let releases = self.directory.join("releases");
-        for digest in &gone {
-            // Half a release must not have a release's name.
-            let (path, partial) = (self.release(*digest), releases.join(format!("{}.partial", digest.hex())));
-            fs::rename(&path, &partial).map_err(io_error("removing", &path))?;
-        }
+        gone.iter().try_for_each(|digest| self.discard(*digest))?;
         for entry in fs::read_dir(&releases).map_err(io_error("reading", &releases))?.flatten() {
             if entry.file_name().to_string_lossy().ends_with(".partial") {
                 fs::remove_dir_all(entry.path()).map_err(io_error("removing", &entry.path()))?;
             }
         }
         Ok(gone)
+    }
+
+    /// Takes a release's name away first: half a release must not have one. The rest is removed with what failed
+    /// tries left.
+    fn discard(&self, digest: Digest) -> Result<(), ReleaseError> {
+        let path = self.release(digest);
+        let partial = path.with_extension("partial");
+        fs::rename(&path, &partial).map_err(io_error("removing", &path))
     }
 
     /// Removes everything about the application.
