@@ -74,14 +74,19 @@ fn show_outcome(output: &Output, machine: &Machine<'_>, app: &AppName, outcome: 
     for limit in &degraded {
         eprintln!("sluice-switch: {app}: {limit}");
     }
-    let (changed, from) = match outcome {
-        Outcome::Unchanged => (false, now),
-        Outcome::Switched { from } => (true, *from),
+    let (changed, from, gap) = match outcome {
+        Outcome::Unchanged => (false, now, None),
+        // Without an old release nothing was interrupted.
+        Outcome::Switched { from, gap } => (true, *from, from.map(|_| gap.as_millis() as u64)),
     };
-    let shown = json!({ "app": app, "current": now, "changed": changed, "from": from, "degraded": degraded });
+    let shown = json!({ "app": app, "current": now, "changed": changed, "from": from, "gap_ms": gap, "degraded": degraded });
     output.show(&shown, || {
         let now = now.map_or("none".to_owned(), |d| d.to_string());
-        format!("{app} {now}{}", if changed { "" } else { " (unchanged)" })
+        match (changed, gap) {
+            (false, _) => format!("{app} {now} (unchanged)"),
+            (true, None) => format!("{app} {now}"),
+            (true, Some(ms)) => format!("{app} {now}, interrupted for {ms} ms"),
+        }
     })?;
     Ok(ExitCode::SUCCESS)
 }

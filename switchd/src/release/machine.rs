@@ -90,6 +90,8 @@ pub enum Outcome {
     Switched {
         /// What was current before.
         from: Option<Digest>,
+        /// How long neither ran: from the signal to the old one until the new one began.
+        gap: Duration,
     },
 }
 
@@ -296,10 +298,11 @@ impl Machine<'_> {
         }
         store.write_journal(lock, &Journal { from, to })?;
         told(Step::Journaled);
+        let stopping = Instant::now();
         self.end(store)?;
         told(Step::OldStopped);
         match self.trial(store, to, told) {
-            Ok(()) => {
+            Ok(started) => {
                 store.set_current(lock, to)?;
                 told(Step::Committed);
                 if let Some(from) = from {
@@ -308,7 +311,7 @@ impl Machine<'_> {
                 told(Step::PreviousKept);
                 store.remove_journal(lock)?;
                 told(Step::Done);
-                Ok(Outcome::Switched { from })
+                Ok(Outcome::Switched { from, gap: started.duration_since(stopping) })
             }
             Err(why) => {
                 let (app, why) = (store.app().clone(), Box::new(why));
@@ -323,8 +326,10 @@ impl Machine<'_> {
         }
     }
 
-    fn trial(&self, store: &Store, to: Digest, told: &mut dyn FnMut(Step)) -> Result<(), TrialError> {
+    /// Starts a release and sees whether it works. Gives when it began.
+    fn trial(&self, store: &Store, to: Digest, told: &mut dyn FnMut(Step)) -> Result<Instant, TrialError> {
         self.begin(store, to).map_err(TrialError::Start)?;
+        let started = Instant::now();
         told(Step::NewStarted);
         let manifest = store.manifest(to).map_err(|e| TrialError::Start(e.into()))?;
         let health = manifest.health.unwrap_or_else(default_health);
@@ -332,7 +337,7 @@ impl Machine<'_> {
         told(Step::Healthy);
         health::soak(self.runtime, store.app(), &health)?;
         told(Step::Soaked);
-        Ok(())
+        Ok(started)
     }
 
     fn back(
