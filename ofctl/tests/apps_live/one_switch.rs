@@ -8,7 +8,7 @@ use std::time::Duration;
 use ofctl::MacAddr;
 use ofctl::acl::{Headers, Verdict};
 use ofctl::client::controller::{Controller, Options};
-use ofctl::kit::apps::{Firewall, Interface, LearningSwitch, SimpleRouter, TrafficMonitor};
+use ofctl::kit::apps::{Firewall, Interface, LearningSwitch, SimpleRouter, TrafficMonitor, Volume};
 use ofctl::kit::{Application, DatapathId, Effects, Event};
 use ofctl::wire::OfPort;
 
@@ -210,25 +210,35 @@ async fn the_monitor_counts_what_the_host_sends() {
     }
     let monitor = TrafficMonitor::new(LearningSwitch::default(), Duration::from_millis(200));
     let controller = start(&lab, monitor).await;
-    let sent = tokio::task::spawn_blocking(move || {
-        let answers = Pinging::start(lab.at(0), "10.0.0.2", 200).finish();
-        assert_eq!(answers.count, 200);
-        let counter = lab.at(0).run("cat", &["/sys/class/net/eth0/statistics/tx_packets"]);
-        (lab, counter)
+    // The first packets come to the controller, until there are flows for both directions.
+    let lab = tokio::task::spawn_blocking(move || {
+        assert!(lab.reaches(0, "10.0.0.2") && lab.reaches(0, "10.0.0.2"));
+        lab
     });
-    let (lab, _) = sent.await.unwrap();
+    let lab = lab.await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let host = MacAddr([2, 0, 0, 0, 1, 1]);
-    // All but what came to the controller: the first ping at most, and questions by ARP.
+    let traffic = || controller.inspect(move |counting| counting.inner.traffic(host));
+    let before = traffic().await.unwrap();
+    let lab = tokio::task::spawn_blocking(move || {
+        assert_eq!(Pinging::start(lab.at(0), "10.0.0.2", 200).finish().count, 200);
+        lab
+    });
+    let lab = lab.await.unwrap();
     until(&controller, "two hundred pings are counted", move |counting| {
-        counting.inner.traffic(host).sent.packets >= 199
+        let now = counting.inner.traffic(host);
+        let more = |now: Volume, before: Volume| now.packets >= 200 + before.packets;
+        more(now.sent, before.sent) && more(now.received, before.received)
     })
     .await;
-    let traffic = controller.inspect(move |counting| counting.inner.traffic(host)).await.unwrap();
-    println!("monitor: {traffic:?} of 200 pings and their answers");
-    assert!((199..=204).contains(&traffic.sent.packets), "{traffic:?}");
-    assert!((199..=204).contains(&traffic.received.packets), "{traffic:?}");
-    // A ping has 98 bytes, a question by ARP 42.
-    assert!(traffic.sent.bytes >= 199 * 98 && traffic.sent.bytes <= 200 * 98 + 4 * 42, "{traffic:?}");
+    let after = traffic().await.unwrap();
+    println!("monitor: {before:?}, and after 200 pings {after:?}");
+    for (before, after) in [(before.sent, after.sent), (before.received, after.received)] {
+        let (packets, bytes) = (after.packets - before.packets, after.bytes - before.bytes);
+        // A ping has 98 bytes, and ARP, by which the hosts now and then make sure of each other, 42.
+        assert!((200..=208).contains(&packets), "{packets} packets");
+        assert_eq!(bytes, 200 * 98 + (packets - 200) * 42);
+    }
     drop(lab);
     controller.stop().await.unwrap();
 }
