@@ -1,36 +1,14 @@
-//! The kit's applications that live in the tables alone, on the testbed.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! The applications that live in the tables alone.
 
 use std::time::Duration;
 
 use ofctl::MacAddr;
+use ofctl::kit::DatapathId;
 use ofctl::kit::apps::{IsolatedSwitch, PortGroup, SelfLearningSwitch};
-use ofctl::kit::testbed::{Host, HostId, Testbed};
-use ofctl::kit::{Application, DatapathId};
 use ofctl::packet::Frame;
 use ofctl::wire::OfPort;
 
-/// One switch and a host on each of its ports: 10.0.0.1 on port 1, and so on.
-fn star<A: Application>(application: A, n: u32) -> (Testbed<A>, DatapathId, Vec<HostId>) {
-    let mut bed = Testbed::new(application);
-    let switch = bed.switch(1, n);
-    let hosts = (1..=n).map(|port| bed.host(switch, port, Host::new([10, 0, 0, port as u8]))).collect();
-    bed.run_for(Duration::from_millis(10));
-    (bed, switch, hosts)
-}
-
-fn mac(host: u8) -> MacAddr {
-    MacAddr([2, 0, 10, 0, 0, host])
-}
-
-fn frame(from: u8, to: u8) -> Vec<u8> {
-    let ip = |host| std::net::IpAddr::from([10, 0, 0, host]);
-    Frame::between(mac(from), mac(to)).ip(ip(from), ip(to)).udp(1, 2).build()
-}
-
-fn counts<A: Application>(bed: &Testbed<A>, hosts: &[HostId]) -> Vec<usize> {
-    hosts.iter().map(|host| bed.received(*host).len()).collect()
-}
+use super::{counts, frame, mac, star};
 
 #[test]
 fn a_self_learning_switch_asks_nothing() {
