@@ -481,7 +481,10 @@ pub(super) fn put_duration(duration: Duration, out: &mut Vec<u8>) {
 }
 
 pub(super) fn take_duration(input: &mut Reader<'_>) -> Result<Duration, DecodeError> {
-    let (seconds, nanoseconds) = (input.u32()?, input.u32()?);
-    // A second has no more; what says so must not overflow into the seconds.
-    Ok(Duration::new(seconds.into(), nanoseconds.min(999_999_999)))
+    Ok(duration(input.u32()?, input.u32()?))
+}
+
+/// A second has no more than 999,999,999 nanoseconds; what says so must not overflow into the seconds.
+pub(super) fn duration(seconds: u32, nanoseconds: u32) -> Duration {
+    Duration::new(seconds.into(), nanoseconds.min(999_999_999))
 }

@@ -4,7 +4,7 @@
 //!
 //! `SLUICE_FLOWS` says how many flows (two rounds of all fields and actions otherwise), `SLUICE_MESSAGES` how many
 //! messages of each kind, `SLUICE_MUTATIONS` how many wrong ones, `SLUICE_TEXTS` how many groups and meters, and
-//! `SLUICE_SEED` which. Without Without an ovs-ofctl it is skipped, unless `SLUICE_REQUIRE_LIVE=1`.
+//! `SLUICE_SEED` which. Without an ovs-ofctl it is skipped, unless `SLUICE_REQUIRE_LIVE=1`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod generate;
