@@ -108,7 +108,7 @@ impl Switch {
             | MultipartRequest::IpfixBridge
             | MultipartRequest::IpfixFlow
             | MultipartRequest::Experimenter { .. } => {
-                return Err(Refusal::Named("OFPBRC_BAD_EXPERIMENTER"));
+                return Err(Refusal::Named("OFPBRC_BAD_VENDOR"));
             }
             MultipartRequest::TableFeatures(_) | MultipartRequest::Unknown { .. } => {
                 return Err(Refusal::Named("OFPBRC_BAD_STAT"));
