@@ -195,9 +195,8 @@ fn an_error_is_related_and_what_it_quotes_is_translated_back() {
     let error = between(router, GATEWAY).icmp(3, 3, [0; 4]).payload(&sent[14..]);
     let passed_on = passed(&mut gateway, OUTSIDE, &error, 2).unwrap();
     let quoted = between(HOST, SERVER).udp(1000, 53).build();
-    // The quoted UDP checksum stays that of the translated packet: only the headers that name the connection change.
     assert_eq!(&passed_on[30..34], HOST.octets());
-    assert_eq!(&passed_on[42 + 12..42 + 24], &quoted[14 + 12..14 + 24]);
+    assert_eq!(&passed_on[42..], &quoted[14..]);
 }
 
 #[test]

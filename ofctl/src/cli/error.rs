@@ -1,6 +1,7 @@
 //! What can go wrong in a command, each with the thing that it is about and, where there is one, the remedy.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ofctl::client::openflow::ClientError;
 use ofctl::text::{ParseError, ParseProblem};
@@ -46,7 +47,7 @@ pub(crate) enum Place {
     /// An argument of the command line.
     Argument(&'static str),
     /// A line of a file, from 1.
-    Line { file: String, line: usize },
+    Line { file: Arc<str>, line: usize },
 }
 
 impl std::fmt::Display for Place {

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use ofctl::flow::{FlowEntry, FlowFlags, FlowStats};
 use ofctl::table::difference;
@@ -45,7 +46,8 @@ impl Texts {
     /// The lines of a file.
     pub(crate) fn read(file: &Path) -> Result<Texts, CliError> {
         let (file, text) = read_all(file)?;
-        let place = |line| Place::Line { file: file.clone(), line };
+        let file: Arc<str> = file.into();
+        let place = |line| Place::Line { file: Arc::clone(&file), line };
         Ok(Texts(syntax::lines(&text).map(|(line, text)| (place(line), text.to_owned())).collect()))
     }
 }
@@ -75,6 +77,35 @@ async fn switch_unless_dry(connect: &Connect, name: &str, dry: Dry) -> Result<Op
     if dry.dry_run { Ok(None) } else { Switch::connect(connect, name).await.map(Some) }
 }
 
+/// Texts for which a thread is worth its while.
+const WORTH_A_THREAD: usize = 2000;
+
+/// Reads each text by itself, on as many processors as it is worth: until all is read, the switch has nothing to do.
+fn read_each<T: Send>(
+    texts: &[(Place, String)],
+    parse: &(impl Fn(&str) -> Result<T, SyntaxError> + Sync),
+) -> Vec<Result<T, SyntaxError>> {
+    let read = |texts: &[(Place, String)]| texts.iter().map(|(_, text)| parse(text)).collect::<Vec<_>>();
+    let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
+    let threads = processors.min(texts.len() / WORTH_A_THREAD).max(1);
+    let mut parts = texts.chunks(texts.len().div_ceil(threads).max(1));
+    let first = parts.next().unwrap_or_default();
+    std::thread::scope(|scope| {
+        let others: Vec<_> = parts.map(|part| scope.spawn(move || read(part))).collect();
+        let mut progress = Progress::new();
+        let mut all = Vec::with_capacity(texts.len());
+        for (_, text) in first {
+            progress.at("read", all.len() * threads, texts.len());
+            all.push(parse(text));
+        }
+        for other in others {
+            // A parser that panics does so here, too.
+            all.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        all
+    })
+}
+
 /// Reads the texts, and carries them out or prints them.
 pub(crate) async fn carry_out(
     connect: &Connect,
@@ -82,20 +113,22 @@ pub(crate) async fn carry_out(
     texts: Texts,
     write: Write,
     output: &mut Output,
-    parse: impl Fn(&str) -> Result<Message, SyntaxError>,
+    parse: impl Fn(&str) -> Result<Message, SyntaxError> + Sync,
 ) -> Result<Outcome, CliError> {
     let switch = switch_unless_dry(connect, name, write.dry).await?;
     let names = switch.as_ref().map_or(Names::IfThere(connect, name), Names::Of);
     let mut reader = TextReader::new(names);
     let total = texts.0.len();
     let (mut messages, mut places) = (Vec::with_capacity(total), Vec::with_capacity(total));
-    let mut progress = Progress::new();
-    for (place, text) in texts.0 {
-        progress.at("read", messages.len(), total);
-        messages.push(reader.read(&text, &place, &parse).await?);
-        places.push(place);
+    for ((place, text), read) in texts.0.iter().zip(read_each(&texts.0, &parse)) {
+        let message = match read {
+            Ok(message) => message,
+            // A port's name, perhaps: the switch knows.
+            Err(_) => reader.read(text, place, &parse).await?,
+        };
+        messages.push(message);
+        places.push(place.clone());
     }
-    drop(progress);
     match switch {
         Some(switch) => {
             let what = format!("sent {total}, waiting for the switch");

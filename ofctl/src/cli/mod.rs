@@ -3,8 +3,10 @@
 //! Each part reads its texts ([`syntax`], [`group`], [`json`]), asks or changes the switch by the library's
 //! client ([`switch`]), and prints ([`print`]). Nothing is asked of the switch before all texts are read.
 
+mod acl;
 mod args;
 mod conntrack;
+mod controller;
 mod error;
 mod filter;
 mod flows;
@@ -90,6 +92,8 @@ fn run(cli: Cli) -> Result<Outcome, CliError> {
             let place = if ovs { scenarios::Place::OpenVSwitch } else { scenarios::Place::Memory };
             scenarios::run(&files, place, only.as_deref(), json, &mut output)
         }
+        Command::PortRange { ports, json } => acl::ports(&ports, json, &mut output),
+        Command::Acl { command } => acl::run(&command, &mut output),
         Command::ComposePacket { flow } => packet::compose(&flow, &mut output),
         command => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -196,6 +200,9 @@ async fn talk(command: Command, connect: &args::Connect, output: &mut Output) ->
             let looks = watch::Looks { interval, count, counters: !no_stats, json };
             watch::run(connect, &switch, flow.as_deref(), looks, output).await
         }
+        Command::Controller { app, places, json } => {
+            controller::run(connect, app, &places, json, output).await
+        }
         Command::Vsctl(how) => vsctl::run(connect, &how, output).await,
         Command::Read(read) => reads::run(connect, &read, output).await,
         Command::Setting(setting) => settings::run(connect, setting, output).await,
@@ -206,6 +213,8 @@ async fn talk(command: Command, connect: &args::Connect, output: &mut Output) ->
         | Command::Encode { .. }
         | Command::Decode { .. }
         | Command::Test { .. }
+        | Command::PortRange { .. }
+        | Command::Acl { .. }
         | Command::ComposePacket { .. } => unreachable!("they are carried out without a session"),
     }
 }

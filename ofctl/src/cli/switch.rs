@@ -93,6 +93,12 @@ impl Switch {
         if messages.is_empty() {
             return Ok(());
         }
+        // Flows and groups are shown by the session, as their texts.
+        let shown = match messages.as_slice() {
+            [Message::FlowMod(_) | Message::GroupMod(_)] => None,
+            [one] => Some(print::one_line(one)),
+            _ => None,
+        };
         let sent = if bundle {
             self.connection.bundle_messages(messages).await
         } else {
@@ -101,6 +107,9 @@ impl Switch {
         sent.map_err(|error| match error {
             ClientError::Failed { what, failure: Failure::Refused(mut refused) } => {
                 for one in &mut refused {
+                    if let Some(shown) = &shown {
+                        one.offending.clone_from(shown);
+                    }
                     if let Some(place @ Place::Line { .. }) = one.index.and_then(|index| places.get(index)) {
                         one.offending = format!("{place}: {}", one.offending);
                     }

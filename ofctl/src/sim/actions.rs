@@ -143,6 +143,9 @@ impl Pipeline<'_> {
     fn pop_mpls(&mut self, eth_type: u16) -> Result<(), RunError> {
         let had = self.packet.key.label_count();
         if !self.packet.key.pop_label(eth_type) {
+            // Open vSwitch takes back what this round has output, even if only a bucket ends here.
+            self.outputs.truncate(self.kept.0);
+            self.to_controller.truncate(self.kept.1);
             return Err(RunError::TooManyLabels(self.table));
         }
         self.unread |= had > 0 && !is_mpls(eth_type);

@@ -278,6 +278,11 @@ impl Tables {
         found
     }
 
+    /// True if there is an entry that a message is about.
+    pub(super) fn has_any(&self, flow_mod: &FlowMod) -> bool {
+        !self.select(&Criteria::of(flow_mod)).is_empty()
+    }
+
     /// Takes a rule out, and says so if it wants that.
     pub(super) fn remove(
         &mut self,

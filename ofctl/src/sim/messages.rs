@@ -120,7 +120,13 @@ impl Switch {
     }
 
     fn flow_mod(&mut self, flow_mod: &wire::FlowMod) -> Answer {
-        if !matches!(flow_mod.command, FlowModCommand::Delete | FlowModCommand::DeleteStrict) {
+        let refers = match flow_mod.command {
+            FlowModCommand::Add => true,
+            // As Open vSwitch has it, only where there is something to modify.
+            FlowModCommand::Modify | FlowModCommand::ModifyStrict => self.tables.has_any(flow_mod),
+            FlowModCommand::Delete | FlowModCommand::DeleteStrict => false,
+        };
+        if refers {
             self.check_references(&flow_mod.entry())?;
         }
         if flow_mod.buffer_id != NO_BUFFER {

@@ -109,7 +109,7 @@ pub(super) struct Pipeline<'a> {
     pub(super) outputs: Vec<Output>,
     pub(super) to_controller: Vec<ToController>,
     /// Outputs and packet-ins that an error does not take back any more.
-    kept: (usize, usize),
+    pub(super) kept: (usize, usize),
     pub(super) removed: Vec<FlowRemoved>,
     /// The tables before the packet learned in this round.
     pub(super) tables_before: Option<BTreeMap<TableId, Arc<Classifier>>>,
@@ -543,7 +543,15 @@ impl<'a> Pipeline<'a> {
             let (before, unread) = (self.packet.key.clone(), self.unread);
             self.depth += 1;
             self.shown_depth += 1;
-            self.actions(&in_set_order(&group.buckets[place].actions))?;
+            let place_before = (self.table, self.rule.clone(), self.depth, self.shown_depth);
+            match self.actions(&in_set_order(&group.buckets[place].actions)) {
+                // Too many labels end the bucket, and nothing else; as in Open vSwitch.
+                Err(error @ RunError::TooManyLabels(_)) => self.note(error.to_string()),
+                done => {
+                    done?;
+                }
+            }
+            (self.table, self.rule, self.depth, self.shown_depth) = place_before;
             self.shown_depth -= 1;
             self.depth -= 1;
             self.exited = false;

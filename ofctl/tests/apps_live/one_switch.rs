@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ofctl::MacAddr;
 use ofctl::acl::{Headers, Verdict};
 use ofctl::client::controller::{Controller, Options};
-use ofctl::kit::apps::{Firewall, Interface, LearningSwitch, SimpleRouter, TrafficMonitor};
+use ofctl::kit::apps::{Firewall, Interface, LearningSwitch, SimpleRouter, TrafficMonitor, Volume};
 use ofctl::kit::{Application, DatapathId, Effects, Event};
 use ofctl::wire::OfPort;
 
@@ -152,23 +153,47 @@ async fn five_hundred_rules_are_right_at_a_sample_of_their_edges() {
 
     let controller = start(&lab, firewall).await;
     let flows = acl.flows().len();
-    // The flows arrive in order, and then the switch answers.
-    let lab = tokio::task::spawn_blocking(move || {
-        lab.wait_for_flows(1, flows + 5);
-        lab
-    });
-    let lab = lab.await.unwrap();
-    assert_eq!(controller.inspect(|counting| counting.errors).await.unwrap(), 0);
     let total = sample.len();
-    let received = tokio::task::spawn_blocking(move || {
-        let places: BTreeSet<SocketAddr> = datagrams.iter().map(|(_, to, _)| *to).collect();
-        let receiver = Receiver::start(lab.at(1), places);
-        datagrams::send(lab.at(0), &datagrams);
-        receiver.finish()
-    });
-    let received = received.await.unwrap();
-    let wrong: Vec<_> = received.symmetric_difference(&wanted).map(|n| sample[*n as usize]).collect();
-    assert!(wrong.is_empty(), "{} of {total} have another verdict: {wrong:?}", wrong.len());
+    let (lab, datagrams) = (Arc::new(lab), Arc::new(datagrams));
+    // On threads of their own, since the controller runs on this one.
+    let wait_for = |count| {
+        let lab = lab.clone();
+        tokio::task::spawn_blocking(move || lab.wait_for_flows(1, count))
+    };
+    let received = || {
+        let (lab, datagrams) = (lab.clone(), datagrams.clone());
+        tokio::task::spawn_blocking(move || {
+            let places: BTreeSet<SocketAddr> = datagrams.iter().map(|(_, to, _)| *to).collect();
+            let receiver = Receiver::start(lab.at(1), places);
+            datagrams::send(lab.at(0), &datagrams);
+            receiver.finish()
+        })
+    };
+    let assert_right = |received: BTreeSet<u32>, wanted: &BTreeSet<u32>| {
+        let wrong: Vec<_> = received.symmetric_difference(wanted).map(|n| sample[*n as usize]).collect();
+        assert!(wrong.is_empty(), "{} of {total} have another verdict: {wrong:?}", wrong.len());
+    };
+    // Behind the rules: four flows that let ARP and the like pass, and the one of the switch that learns.
+    let others = 4 + 1;
+    wait_for(flows + others).await.unwrap();
+    assert_right(received().await.unwrap(), &wanted);
+
+    // A rule above all, for both versions of IP, which comes and goes while the others stand. By now the switch that
+    // learns has flows for two hosts.
+    let rule = "32766 deny udp from any to any".parse().unwrap();
+    let add = |counting: &mut Counting<Firewall<LearningSwitch>>| {
+        let (id, effects) = counting.inner.add(rule).unwrap();
+        let mut told = Effects::notice(id);
+        told.absorb(effects);
+        told
+    };
+    let [id] = controller.command(add).await.unwrap()[..] else { panic!("one rule") };
+    wait_for(flows + others + 2 + 2).await.unwrap();
+    assert_right(received().await.unwrap(), &BTreeSet::new());
+    controller.command(move |counting| counting.inner.remove(id).unwrap()).await.unwrap();
+    wait_for(flows + others + 2).await.unwrap();
+    assert_right(received().await.unwrap(), &wanted);
+    assert_eq!(controller.inspect(|counting| counting.errors).await.unwrap(), 0);
     println!(
         "firewall: {flows} flows, {total} datagrams at edges, {} allowed, all as the rules say",
         wanted.len()
@@ -185,25 +210,35 @@ async fn the_monitor_counts_what_the_host_sends() {
     }
     let monitor = TrafficMonitor::new(LearningSwitch::default(), Duration::from_millis(200));
     let controller = start(&lab, monitor).await;
-    let sent = tokio::task::spawn_blocking(move || {
-        let answers = Pinging::start(lab.at(0), "10.0.0.2", 200).finish();
-        assert_eq!(answers.count, 200);
-        let counter = lab.at(0).run("cat", &["/sys/class/net/eth0/statistics/tx_packets"]);
-        (lab, counter)
+    // The first packets come to the controller, until there are flows for both directions.
+    let lab = tokio::task::spawn_blocking(move || {
+        assert!(lab.reaches(0, "10.0.0.2") && lab.reaches(0, "10.0.0.2"));
+        lab
     });
-    let (lab, _) = sent.await.unwrap();
+    let lab = lab.await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let host = MacAddr([2, 0, 0, 0, 1, 1]);
-    // All but what came to the controller: the first ping at most, and questions by ARP.
+    let traffic = || controller.inspect(move |counting| counting.inner.traffic(host));
+    let before = traffic().await.unwrap();
+    let lab = tokio::task::spawn_blocking(move || {
+        assert_eq!(Pinging::start(lab.at(0), "10.0.0.2", 200).finish().count, 200);
+        lab
+    });
+    let lab = lab.await.unwrap();
     until(&controller, "two hundred pings are counted", move |counting| {
-        counting.inner.traffic(host).sent.packets >= 199
+        let now = counting.inner.traffic(host);
+        let more = |now: Volume, before: Volume| now.packets >= 200 + before.packets;
+        more(now.sent, before.sent) && more(now.received, before.received)
     })
     .await;
-    let traffic = controller.inspect(move |counting| counting.inner.traffic(host)).await.unwrap();
-    println!("monitor: {traffic:?} of 200 pings and their answers");
-    assert!((199..=204).contains(&traffic.sent.packets), "{traffic:?}");
-    assert!((199..=204).contains(&traffic.received.packets), "{traffic:?}");
-    // A ping has 98 bytes, a question by ARP 42.
-    assert!(traffic.sent.bytes >= 199 * 98 && traffic.sent.bytes <= 200 * 98 + 4 * 42, "{traffic:?}");
+    let after = traffic().await.unwrap();
+    println!("monitor: {before:?}, and after 200 pings {after:?}");
+    for (before, after) in [(before.sent, after.sent), (before.received, after.received)] {
+        let (packets, bytes) = (after.packets - before.packets, after.bytes - before.bytes);
+        // A ping has 98 bytes, and ARP, by which the hosts now and then make sure of each other, 42.
+        assert!((200..=208).contains(&packets), "{packets} packets");
+        assert_eq!(bytes, 200 * 98 + (packets - 200) * 42);
+    }
     drop(lab);
     controller.stop().await.unwrap();
 }

@@ -168,3 +168,51 @@ fn what_makes_no_sense_together_is_refused_by_the_name_of_the_error() {
         assert!(status == 1 && out.starts_with("error: line 1: ") && out.contains(name), "{flow}: {out}");
     }
 }
+
+#[test]
+fn ranges_of_ports_and_rules_become_flows() {
+    assert_eq!(
+        filter(&["port-range", "8080-8090"], ""),
+        ("0x1f90/0xfff8\n0x1f98/0xfffe\n8090\n".to_owned(), 0)
+    );
+    assert_eq!(filter(&["port-range", "1-65534"], "").0.lines().count(), 30);
+    assert_eq!(
+        filter(&["port-range", "80,82-83", "81", "--json"], ""),
+        ("{\"mask\":65532,\"value\":80}\n".to_owned(), 0)
+    );
+    for wrong in ["x", "9-8", "1-65536", ""] {
+        assert_eq!(filter(&["port-range", wrong], "").1, 1, "{wrong}");
+    }
+    let rules =
+        "# the web\n200 deny tcp from 10.9.0.0/16 to any port 80\n100 allow tcp from any to any port 80\n";
+    let compile = ["acl", "compile", "-", "--table", "4", "--allow", "goto_table:9"];
+    let (flows, status) = filter(&compile, rules);
+    assert_eq!(status, 0);
+    assert!(flows.contains("table=4, priority=402,tcp,nw_src=10.9.0.0/16,tp_dst=80 actions=drop"), "{flows}");
+    assert!(flows.contains("table=4, priority=201,tcp,tp_dst=80 actions=goto_table:9"), "{flows}");
+    // What it prints is a file that add-flows takes.
+    assert_eq!(filter(&["encode", "-"], &flows).1, 0);
+    let output = run(ofctl(&compile), "100 allow tcp from any to 10.0.0.0/33\n");
+    assert!(text(&output.stderr).contains("standard input, line 1, column 27"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn colour_is_where_it_is_wanted() {
+    let coloured =
+        |arguments: &[&str]| filter(&[arguments, &["decode", "-"]].concat(), "zz\n").0.contains('\u{1b}');
+    // Standard output is no terminal here.
+    assert!(!coloured(&[]));
+    assert!(!coloured(&["--color", "never"]));
+    assert!(coloured(&["--color=always"]));
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "fish", "zsh"] {
+        let (script, status) = filter(&["completions", shell], "");
+        assert_eq!(status, 0, "{shell}");
+        for word in ["dump-group-stats", "ct-flush", "vsctl", "port-range", "may-create"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+}

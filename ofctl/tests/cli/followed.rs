@@ -160,3 +160,28 @@ fn what_a_bridge_and_its_controller_say_is_heard() {
         assert_eq!(followed.find(|| (), said), "736e6f6f706564", "{kind}");
     }
 }
+
+#[test]
+fn a_controller_runs_an_application_and_tells_who_is_there() {
+    let Some(ovs) = Ovs::start() else { return };
+    assert_eq!(ovs.ovs_ofctl(&["dump-flows", "--no-stats", "br0"]), "");
+    let followed = Followed::start(&ovs, &["controller", "self-learn", "--json", "ptcp:0:127.0.0.1", "br0"]);
+    let event = |wanted: &'static str| move |line: &str| (json(line)["event"] == wanted).then(|| json(line));
+    let listening = followed.find(|| (), event("listening"));
+    assert!(listening["address"].as_str().unwrap().starts_with("127.0.0.1:"), "{listening}");
+    let up = followed.find(|| (), event("up"));
+    assert_eq!(up["ports"], 3, "{up}");
+    let learns = || ovs.ovs_ofctl(&["dump-flows", "--no-stats", "br0"]).contains("learn(");
+    assert!((0..200).any(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        learns()
+    }));
+    // Ports that change are told of whatever runs.
+    let change = || {
+        ovs.ofctl(&["mod-port", "br0", "west", "down"]);
+        ovs.ofctl(&["mod-port", "br0", "west", "up"]);
+    };
+    let status =
+        |line: &str| (json(line)["type"] == "port_status").then(|| json(line)["port"]["name"].clone());
+    assert_eq!(followed.find(change, status), "west");
+}

@@ -124,6 +124,7 @@ fn options_connections_and_roles_are_set() {
     let again = ["add-tlv-map", "br0", "{class=0x105,type=1,len=4}->tun_metadata1"];
     let (_, errors, status) = ovs.ours(&again, "");
     assert!(status == 1 && errors.contains("NXTTMFC_DUP_ENTRY"), "{errors}");
+    assert!(errors.contains("NXT_TLV_TABLE_MOD ADD mapping table:"), "{errors}");
     ovs.ofctl(&["del-tlv-map", "br0"]);
     assert_eq!(ovs.json("dump-tlv-map", &[]), Vec::<Value>::new());
 

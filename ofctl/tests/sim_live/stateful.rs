@@ -255,7 +255,7 @@ fn packet(random: &mut Random) -> Frame {
 }
 
 /// Flows with the packets that they took, by our own text of them.
-fn dumped(ovs: &Ovs) -> Vec<(String, u64)> {
+pub(crate) fn dumped(ovs: &Ovs) -> Vec<(String, u64)> {
     ovs.appctl("revalidator/purge", &[]);
     let text = ovs.ofctl("dump-flows", None).unwrap();
     let mut flows: Vec<_> = text
@@ -275,7 +275,7 @@ fn dumped(ovs: &Ovs) -> Vec<(String, u64)> {
     flows
 }
 
-fn simulated(switch: &Switch) -> Vec<(String, u64)> {
+pub(crate) fn simulated(switch: &Switch) -> Vec<(String, u64)> {
     let flows = switch.flows(&FlowStatsRequest::default());
     let mut flows: Vec<_> =
         flows.into_iter().map(|stats| (stats.entry.flags(FlowFlags(0)).to_string(), stats.packets)).collect();

@@ -164,6 +164,48 @@ impl From<Fragments> for FragmentMode {
     }
 }
 
+/// Applications of the library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum App {
+    /// Every packet leaves by all other ports
+    Hub,
+    /// A learning switch, by packets that come to the controller
+    Learn,
+    /// A learning switch, by flows alone
+    SelfLearn,
+    /// Shortest paths between switches
+    Route,
+    /// Nothing, and print all that switches say
+    Monitor,
+}
+
+/// What to do with an access list.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AclCommand {
+    /// Print the flows of a file of rules
+    ///
+    /// A rule is a line as in "200 allow tcp from 10.0.0.0/8 to any port 80,8080-8090"; the highest number counts.
+    Compile {
+        /// A file, or - for standard input
+        file: PathBuf,
+        /// The flows' table, which holds nothing else
+        #[arg(long, default_value_t = 0)]
+        table: u8,
+        /// The flows' cookie
+        #[arg(long, default_value_t = 0)]
+        cookie: u64,
+        /// What is done with packets that are allowed
+        #[arg(long, value_name = "ACTIONS", default_value = "goto_table:1")]
+        allow: String,
+        /// Allow what no rule takes, too
+        #[arg(long)]
+        default_allow: bool,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 /// How messages are printed as they come.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Watching {
@@ -528,6 +570,34 @@ pub(crate) enum Command {
         /// Print a JSON object a scenario
         #[arg(long)]
         json: bool,
+    },
+    /// Run an application over switches, and print what comes and goes
+    ///
+    /// As in: ofctl controller learn ptcp:6653:127.0.0.1 br0. A place of listening is punix:PATH, ptcp:[PORT][:ADDRESS]
+    /// or pssl:[PORT][:ADDRESS].
+    Controller {
+        /// What to run
+        app: App,
+        /// Switches, and places where switches are waited for
+        #[arg(required = true)]
+        places: Vec<String>,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the values with masks that hold exactly these ports
+    PortRange {
+        /// Ranges, as 8080-8090, or ports
+        #[arg(required = true)]
+        ports: Vec<String>,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Access lists
+    Acl {
+        #[command(subcommand)]
+        command: AclCommand,
     },
     /// Bridges and ports, and rows of any table, by OVSDB
     Vsctl(Vsctl),

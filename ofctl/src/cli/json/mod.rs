@@ -11,7 +11,7 @@ mod write;
 use ofctl::wire::{BundleControlType, FlowModCommand, FragmentMode, GroupModCommand, GroupType};
 
 pub(crate) use read::parse;
-pub(crate) use write::{aggregate, config, description, features, flow, message, port, table};
+pub(crate) use write::{aggregate, config, description, entry_object, features, flow, message, port, table};
 
 /// Bytes from hexadecimal digits; blanks and separators between them do not matter.
 pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {

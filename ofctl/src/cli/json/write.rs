@@ -119,6 +119,11 @@ fn entry(entry: &FlowEntry) -> Map<String, Value> {
     out
 }
 
+/// A flow without counters.
+pub(crate) fn entry_object(flow: &FlowEntry) -> Value {
+    Value::Object(entry(flow))
+}
+
 /// A flow as a dump shows it, with its counters or without.
 pub(crate) fn flow(stats: &FlowStats, counters: bool) -> Value {
     let mut out = entry(&stats.entry);
