@@ -77,8 +77,8 @@ pub enum DecodeError {
         #[source]
         problem: Box<DecodeError>,
     },
-    /// Another version of OpenFlow than 1.3.
-    #[error("message of OpenFlow version {0:#04x}; only 0x04 (1.3) is spoken here")]
+    /// A version of OpenFlow that is not read: most messages are of 1.3 only, see [`versions`](super::versions).
+    #[error("message of OpenFlow version {0:#04x}, which is not read here")]
     Version(u8),
 }
 

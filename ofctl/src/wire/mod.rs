@@ -4,6 +4,10 @@
 //! panic, does not loop for ever, and does not allocate more than a small multiple of what it was given. Bytes
 //! left over are an error. Encoding appends to a buffer that the caller keeps, and allocates nothing else.
 //!
+//! Three modules are about less usual needs: [`borrowed`] reads the hot messages where they lie, [`versions`] writes
+//! and reads flow, group and meter changes and bundles of OpenFlow 1.0, 1.4 and 1.5, and [`experimenter`] lets another
+//! crate type the extensions that are unknown here.
+//!
 //! ```
 //! use ofctl::wire::{FlowMod, FlowModCommand, Message, TableId, Xid};
 //!

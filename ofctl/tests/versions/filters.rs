@@ -92,6 +92,14 @@ fn what_a_version_cannot_say_is_refused_or_warned_of() {
     assert!(!well && lines[0].contains("OpenFlow10 cannot say a meter"), "{lines:?} {complaint}");
     let (lines, _, well) = one("OpenFlow10", "importance=x,actions=drop");
     assert!(!well && lines[0].starts_with("error: line 1 column 12:"), "{lines:?}");
+    let group = "group insert_bucket group_id=5,command_bucket_id=2,bucket=bucket_id=4,actions=output:1";
+    let (lines, complaint, well) = one("OpenFlow15", group);
+    assert!(well && lines[0].starts_with("060f"), "{lines:?} {complaint}");
+    let (text, ..) = filter(&["decode", "-"], &lines);
+    let words = "INSERT_BUCKET command_bucket_id:2,group_id=5,type=all,bucket=bucket_id:4,actions=output:1";
+    assert!(text[0].ends_with(words) && text[0].contains("(OF1.5)"), "{text:?}");
+    let (lines, ..) = one("OpenFlow14", group);
+    assert!(lines[0].contains("OpenFlow14 cannot say a command about one bucket"), "{lines:?}");
     let (_, complaint, well) = filter(&["-O", "OpenFlow15", "show", "br0"], &[]);
     assert!(!well && complaint.contains("only encode and decode"), "{complaint}");
 }

@@ -40,7 +40,7 @@ use std::time::Duration;
 
 use super::cursor::Reader;
 use super::error::DecodeError;
-use super::flow_mod::{FlowMod, FlowModCommand, check_flags, duration};
+use super::flow_mod::{FlowMod, FlowModCommand, check_flags, take_duration};
 use super::ids::{Cookie, GroupId, OfPort, TableId, Xid};
 use super::message::{HEADER_LENGTH, Message, VERSION, kind};
 use super::multipart::{MultipartBody, kind as multipart, take_flow_stats};
@@ -390,7 +390,7 @@ impl<'a> FlowStatsRef<'a> {
 
     /// How long the entry has been there.
     pub fn duration(&self) -> Duration {
-        duration(number!(self.fixed, 2, u32), number!(self.fixed, 6, u32))
+        take_duration(&mut Reader::new("duration", &self.fixed[2..10])).expect(CHECKED)
     }
 
     /// Priority.

@@ -237,6 +237,7 @@ impl FlowMod {
         flow.matching = matching::take_oxm(version, input)?;
         flow.instructions = take_instructions(version, &flow.matching, input)?;
         flow.check_goto()?;
+        v13::check_flags(flow.flags)?;
         Ok(FlowMod { flow, importance })
     }
 

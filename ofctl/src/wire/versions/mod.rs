@@ -327,10 +327,8 @@ impl Message {
                     as_13[0] = Version::OpenFlow13.number();
                     return Ok((version, xid, Message::Same(message::Message::decode(&as_13)?.1)));
                 }
-                None => {
-                    let value = header.kind.into();
-                    return Err(DecodeError::BadValue { what: "type of a message of this version", value });
-                }
+                // Of a type that is read in 1.3 alone.
+                None => return Err(DecodeError::Version(header.version)),
             },
         };
         body.finish()?;
