@@ -1,6 +1,6 @@
 //! What a switch refuses when a flow is added, so that a wrong flow fails a test at once.
 
-use super::key::{Key, MAX_TAGS};
+use super::key::{Key, MAX_TAGS, TAG_PRESENT};
 use crate::flow::FlowEntry;
 use crate::wire::{
     Action, BandKind, Bucket, CtFlags, CtZone, ErrorCode, Field, GroupId, GroupType, Learn, LearnSpec, Match,
@@ -370,7 +370,10 @@ fn check_action(action: &Action, known: &mut Key) -> Result<(), Refusal> {
         }
         Action::StackPush(part) | Action::OutputReg(part) => readable(*part, known),
         Action::StackPop(part) => writable(*part, known),
-        Action::PushVlan(0x8100 | 0x88a8) if known.tag_count() == MAX_TAGS => Err(Refusal::TooManyTags),
+        // As Open vSwitch has it, only the innermost place counts.
+        Action::PushVlan(0x8100 | 0x88a8) if known.tags[MAX_TAGS - 1].tci & TAG_PRESENT != 0 => {
+            Err(Refusal::TooManyTags)
+        }
         Action::PushVlan(tpid @ (0x8100 | 0x88a8)) => {
             known.push_tag(*tpid);
             Ok(())

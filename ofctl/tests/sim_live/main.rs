@@ -234,24 +234,28 @@ impl Judge {
                 self.skipped += 1;
             } else {
                 let verdict = switch.receive_packet(packet, now).verdict;
-                self.compare_frames(&verdict, in_port, frame).map_err(|what| {
-                    format!("{what}\n{flow} {}\n{verdict}\n----\n{trace}", ovs::hex(frame))
-                })?;
+                return self
+                    .compare_frames(&verdict, in_port, frame)
+                    .map_err(|what| format!("{what}\n{flow} {}\n{verdict}\n----\n{trace}", ovs::hex(frame)));
             }
         }
         Ok(Judgement::Agreed)
     }
 
     /// Sends the frame through the datapath, and compares what comes out byte by byte.
-    fn compare_frames(&mut self, verdict: &Verdict, in_port: u32, frame: &[u8]) -> Result<(), String> {
+    fn compare_frames(&mut self, verdict: &Verdict, in_port: u32, frame: &[u8]) -> Result<Judgement, String> {
         // No device sends less than an Ethernet header.
         let sent = |output: &&Output| (1..=PORTS).contains(&output.port.0) && output.frame.len() >= 14;
         let real = verdict.outputs.iter().filter(sent);
         let mut wanted: Vec<_> = real.map(|output| (output.port.0, output.frame.clone())).collect();
-        self.ovs.receive(in_port, frame);
+        let received = self.ovs.try_receive(in_port, frame);
         let mut sent = self.ovs.sent(wanted.len());
         // What is cached would learn once more, and later.
-        self.ovs.appctl("revalidator/purge", &[]);
+        let purged = received.and_then(|_| self.ovs.try_appctl("revalidator/purge", &[]));
+        if purged.is_none() {
+            self.crashes += 1;
+            return Ok(Judgement::Crashed);
+        }
         wanted.sort();
         sent.sort();
         if sent != wanted {
@@ -261,7 +265,7 @@ impl Judge {
             return Err(format!("frames sent:{}\nsimulated:{}", show(&sent), show(&wanted)));
         }
         self.frames += sent.len();
-        Ok(())
+        Ok(Judgement::Agreed)
     }
 }
 

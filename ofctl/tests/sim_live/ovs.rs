@@ -167,14 +167,14 @@ impl Ovs {
             .unwrap_or_else(|| panic!("ovs-vswitchd died of {method} {parameters:?}\n{}", self.log()))
     }
 
-    /// The same; `None` if ovs-vswitchd dies of it.
+    /// The same; `None` if ovs-vswitchd dies of it, or has died before.
     pub(crate) fn try_appctl(&self, method: &str, parameters: &[&str]) -> Option<String> {
-        let mut stream = UnixStream::connect(self.path("vswitchd.ctl")).unwrap();
+        let mut stream = UnixStream::connect(self.path("vswitchd.ctl")).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let request = serde_json::json!({"id": 0, "method": method, "params": parameters});
-        stream.write_all(request.to_string().as_bytes()).unwrap();
+        stream.write_all(request.to_string().as_bytes()).ok()?;
         let mut answers = serde_json::Deserializer::from_reader(stream).into_iter::<serde_json::Value>();
-        let answer = answers.next()?.unwrap();
+        let answer = answers.next()?.ok()?;
         assert!(answer["error"].is_null(), "{method} {parameters:?}: {}", answer["error"]);
         Some(answer["result"].as_str().unwrap().to_owned())
     }
@@ -199,6 +199,11 @@ impl Ovs {
     /// Lets a frame in by a dummy port.
     pub(crate) fn receive(&self, port: u32, frame: &[u8]) {
         self.appctl("netdev-dummy/receive", &[&format!("p{port}"), &hex(frame)]);
+    }
+
+    /// The same; `None` if ovs-vswitchd dies of it.
+    pub(crate) fn try_receive(&self, port: u32, frame: &[u8]) -> Option<String> {
+        self.try_appctl("netdev-dummy/receive", &[&format!("p{port}"), &hex(frame)])
     }
 
     /// What left since the last call, by port; waits until that many frames have, or for a moment.

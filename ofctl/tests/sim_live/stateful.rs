@@ -230,7 +230,9 @@ fn packet(random: &mut Random) -> Frame {
         10 => {
             // An error about a packet that the other end sent.
             let quoted = Frame::between(src_mac, dst_mac).ip(dst, src);
-            let quoted = match random.chance(50) {
+            // Translating an ICMPv6 error about TCP, Open vSwitch 3.1 takes the ICMPv6 header for TCP's, and updates a
+            // checksum in the middle of the quoted addresses.
+            let quoted = match !v4 || random.chance(50) {
                 true => quoted.udp(from, to),
                 false => quoted.tcp(from, to),
             };
