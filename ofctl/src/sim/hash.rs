@@ -195,7 +195,10 @@ fn repeated(hash: u32, links: u32, argument: u32) -> u32 {
     let fits = (links..=links.saturating_mul(2) + 1).contains(&argument);
     let modulo = if fits { argument } else { links.next_power_of_two() };
     // At least half of the numbers are links: the end of the range is never met.
-    (0..u32::MAX).map(|turn| two_words(hash, turn) % modulo & 0xffff).find(|&link| link < links).unwrap_or(0)
+    (0..u32::MAX)
+        .map(|turn| (two_words(hash, turn) % modulo) & 0xffff)
+        .find(|&link| link < links)
+        .unwrap_or(0)
 }
 
 #[cfg(test)]

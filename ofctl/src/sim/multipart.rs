@@ -56,7 +56,7 @@ impl Switch {
                 let ports = self.ports.iter().filter(|(id, _)| *wanted == OfPort::ANY || *id == wanted);
                 let stats = ports.map(|(_, port)| PortStats {
                     duration: Some(self.now.saturating_sub(port.created)),
-                    ..port.stats.clone()
+                    ..port.stats
                 });
                 parts(stats.collect(), MultipartBody::PortStats)
             }
