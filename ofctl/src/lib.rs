@@ -14,10 +14,13 @@
 //! - [`kit`]: controller applications, and a testbed for them. Pure.
 //! - [`scenario`]: tests of tables and applications in a text that operators write. Pure, but for real switches.
 //! - `client`: the only place with sockets (feature `client`).
+//!
+//! To begin with: the [tutorial](docs::tutorial). What there is and what there is not: [`docs::implemented`].
 
 pub mod acl;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod docs;
 pub mod flow;
 pub mod kit;
 pub mod mac;

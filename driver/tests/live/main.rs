@@ -17,3 +17,4 @@ mod networks;
 mod pace;
 mod refusals;
 mod restarts;
+mod traces;

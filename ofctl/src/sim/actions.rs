@@ -1,11 +1,12 @@
 //! What each action does with a packet under way, ovs-actions(7).
 
 use super::hash;
-use super::key::port_from_16;
+use super::key::{MAX_LABELS, is_mpls, port_from_16};
 use super::pipeline::{List, Op, Pipeline, resubmit_port};
 use super::trace::RunError;
 use crate::wire::{
-    Action, BundleAlgorithm, BundleOutput, ControllerAction, Field, MaskedField, OfPort, SubField,
+    Action, BundleAlgorithm, BundleOutput, ControllerAction, Field, MaskedField, OfPort, Prerequisite,
+    SubField,
 };
 
 /// Number of the reason of a packet whose TTL ran out, `OFPR_INVALID_TTL`.
@@ -72,6 +73,10 @@ impl Pipeline<'_> {
             Action::Exit => self.exited = true,
             Action::DeleteField(field) => self.packet.key.set(*field, 0),
             Action::Clone(actions) => self.clone_packet(actions)?,
+            Action::PushMpls(eth_type) => self.push_mpls(*eth_type)?,
+            Action::PopMpls(eth_type) => self.pop_mpls(*eth_type)?,
+            Action::SetMplsTtl(ttl) => self.write(Field::MplsTtl.whole(), (*ttl).into()),
+            Action::DecMplsTtl => return Ok(self.dec_mpls_ttl()),
             Action::Ct(ct) => self.ct(ct)?,
             Action::CtClear => self.ct_clear(),
             Action::ResubmitCt { port, table } => self.resubmit_ct(*port, *table)?,
@@ -124,6 +129,64 @@ impl Pipeline<'_> {
         }
     }
 
+    fn push_mpls(&mut self, eth_type: u16) -> Result<(), RunError> {
+        match self.packet.key.label_count() {
+            // What was done to the headers below is done before they are out of reach.
+            0 => self.packet.commit(),
+            MAX_LABELS.. => return Err(RunError::TooManyLabels(self.table)),
+            _ => {}
+        }
+        self.packet.key.push_label(eth_type);
+        Ok(())
+    }
+
+    fn pop_mpls(&mut self, eth_type: u16) -> Result<(), RunError> {
+        let had = self.packet.key.label_count();
+        if !self.packet.key.pop_label(eth_type) {
+            // Open vSwitch takes back what this round has output, even if only a bucket ends here.
+            self.outputs.truncate(self.kept.0);
+            self.to_controller.truncate(self.kept.1);
+            return Err(RunError::TooManyLabels(self.table));
+        }
+        self.unread |= had > 0 && !is_mpls(eth_type);
+        Ok(())
+    }
+
+    fn dec_mpls_ttl(&mut self) -> List {
+        if is_mpls(self.packet.key.eth_type()) {
+            match self.packet.key.value(Field::MplsTtl) {
+                0 | 1 => self.punt_invalid_ttl(&[0]),
+                ttl => {
+                    self.packet.key.set(Field::MplsTtl, ttl - 1);
+                    return List::Continues;
+                }
+            }
+        }
+        self.note("there is no label whose TTL could be decremented");
+        List::Ends
+    }
+
+    /// What was below the last label is read before anything looks at it; outputs and writes of what stands before it
+    /// do not.
+    pub(super) fn needs_reading(action: &Action) -> bool {
+        let outer = |field: Field| {
+            field.spec().prerequisite == Prerequisite::None
+                || field.spec().prerequisite == Prerequisite::VlanVid
+        };
+        match action {
+            Action::Output(_)
+            | Action::OutputWith { .. }
+            | Action::OutputTrunc { .. }
+            | Action::OutputReg(_)
+            | Action::SetQueue(_)
+            | Action::Group(_) => false,
+            Action::SetField(field, _) => !outer(*field),
+            Action::SetMasked(masked) => !outer(masked.field),
+            Action::RegLoad { dst, .. } => !outer(dst.field),
+            _ => true,
+        }
+    }
+
     fn output_truncated(&mut self, port: OfPort, max_len: u32) -> Result<(), RunError> {
         match port {
             OfPort::TABLE
@@ -168,18 +231,8 @@ impl Pipeline<'_> {
     /// Shortens the entry's timeouts if the packet says that its connection ends.
     fn fin_timeout(&mut self, idle: u16, hard: u16) {
         const FIN_OR_RST: u16 = 0x5;
-        let Some(rule) = &self.rule else { return };
-        let Some(state) = self.switch.tables.state_mut(rule.id).filter(|_| self.tcp_flags & FIN_OR_RST != 0)
-        else {
-            return;
-        };
-        let shorter = |timeout: &mut u16, limit: u16| {
-            if limit != 0 && (*timeout == 0 || *timeout > limit) {
-                *timeout = limit;
-            }
-        };
-        shorter(&mut state.idle_timeout, idle);
-        shorter(&mut state.hard_timeout, hard);
+        let Some(rule) = self.rule.as_ref().filter(|_| self.tcp_flags & FIN_OR_RST != 0) else { return };
+        self.switch.tables.shorten(rule.id, idle, hard);
         self.note("the connection ends: the entry's timeouts are shorter now");
     }
 
@@ -190,7 +243,8 @@ impl Pipeline<'_> {
             use Action::*;
             matches!(action, Ct(_) | OutputTrunc { .. } | Encap(_) | Decap(_) | DecNshTtl)
         };
-        if actions.iter().any(takes_copy) {
+        let takes_copy = actions.iter().any(takes_copy);
+        if takes_copy {
             self.packet.commit();
         }
         let (packet, stack, action_set) = (self.packet.clone(), self.stack.clone(), self.action_set.clone());
@@ -199,7 +253,12 @@ impl Pipeline<'_> {
         self.actions(actions)?;
         self.run_action_set()?;
         self.shown_depth -= 1;
-        (self.packet, self.stack, self.action_set) = (packet, stack, action_set);
+        (self.stack, self.action_set) = (stack, action_set);
+        match takes_copy {
+            true => self.packet = packet,
+            // Whatever was written into the frame is written back before the next output.
+            false => self.packet.key = packet.key,
+        }
         // An exit within ends the actions after it too, as in Open vSwitch.
         (self.tracked, self.seen, self.unread, self.dropped) = saved;
         Ok(())

@@ -405,6 +405,20 @@ fn check_action(action: &Action, known: &mut Key) -> Result<(), Refusal> {
                 .filter(|action| !nats(action))
                 .try_for_each(|action| check_action(action, known))
         }
+        Action::PushMpls(eth_type) => {
+            known.put(Field::EthType, *eth_type);
+            known.put(Field::IpProto, 0u8);
+            Ok(())
+        }
+        Action::PopMpls(_) | Action::SetMplsTtl(_) | Action::DecMplsTtl
+            if !known.meets(Prerequisite::Mpls) =>
+        {
+            Err(Refusal::ActionPrerequisite { field: Field::MplsLabel, needs: Prerequisite::Mpls })
+        }
+        Action::PopMpls(eth_type) => {
+            known.put(Field::EthType, *eth_type);
+            Ok(())
+        }
         Action::FinTimeout { .. } if known.value(Field::IpProto) != 6 => {
             Err(Refusal::ActionPrerequisite { field: Field::TcpFlags, needs: Prerequisite::Tcp })
         }

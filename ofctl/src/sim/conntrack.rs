@@ -158,6 +158,8 @@ pub(super) struct Connections {
     connections: BTreeMap<ConnectionId, Connection>,
     /// By both tuples; true for the replies'.
     tuples: HashMap<Tuple, (ConnectionId, bool)>,
+    /// No connection goes before this; it may be too early, which costs time only.
+    earliest: Option<Duration>,
     next: u64,
 }
 
@@ -170,14 +172,15 @@ struct Reading {
 }
 
 impl Connections {
-    /// When the next connection goes.
+    /// A time before which no connection goes.
     pub(super) fn next_expiry(&self) -> Option<Duration> {
-        self.connections.values().map(|connection| connection.expires).min()
+        self.earliest
     }
 
     /// Forgets the connections whose time is over.
     pub(super) fn expire(&mut self, now: Duration) {
         self.retain(|connection| connection.expires > now);
+        self.earliest = self.connections.values().map(|connection| connection.expires).min();
     }
 
     /// Forgets the connections of a zone.
@@ -331,6 +334,7 @@ impl Connections {
         let (update, lifetime) = connection.protocol.update(reading, reply);
         if let Some(lifetime) = lifetime {
             connection.expires = now + lifetime.duration();
+            self.earliest = self.earliest.min(Some(connection.expires));
         }
         match update {
             Update::Valid => seen.state = (seen.state | state::ESTABLISHED | direction) & !state::NEW,
@@ -376,6 +380,7 @@ impl Connections {
         self.next += 1;
         self.tuples.insert(forward, (id, false));
         self.tuples.insert(backward, (id, true));
+        self.earliest = [self.earliest, Some(connection.expires)].into_iter().flatten().min();
         self.connections.insert(id, connection);
         if request.nat.is_some() {
             self.rewrite(frame, seen, id, false, false);

@@ -27,6 +27,17 @@ pub(super) struct RuleState {
     pub(super) hard_timeout: u16,
 }
 
+impl RuleState {
+    /// When the entry goes if no packet comes.
+    fn expiry(&self) -> Option<Duration> {
+        let after = |since: Duration, seconds: u16| {
+            (seconds != 0).then(|| since + Duration::from_secs(seconds.into()))
+        };
+        let both = [after(self.modified, self.hard_timeout), after(self.used, self.idle_timeout)];
+        both.into_iter().flatten().min()
+    }
+}
+
 /// Lookups and matches of one table.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct TableCounters {
@@ -125,6 +136,8 @@ pub(super) struct Tables {
     /// Shared until somebody counts, so that a switch that only evaluates is cheap to copy.
     states: Arc<HashMap<RuleId, RuleState>>,
     counters: BTreeMap<TableId, TableCounters>,
+    /// No entry goes before this; it may be too early, which costs time only.
+    earliest: Option<Duration>,
     next: u64,
 }
 
@@ -194,6 +207,7 @@ impl Tables {
             idle_timeout: entry.idle_timeout,
             hard_timeout: entry.hard_timeout,
         };
+        self.earliest = [self.earliest, state.expiry()].into_iter().flatten().min();
         states.insert(id, state);
         let table = Arc::make_mut(self.tables.entry(entry.table).or_default());
         let replaced = table.insert(Arc::new(Rule { id, entry: Arc::new(entry) }));
@@ -262,6 +276,11 @@ impl Tables {
             order(a).cmp(&order(b)).then_with(|| a.entry.matching.cmp(&b.entry.matching))
         });
         found
+    }
+
+    /// True if there is an entry that a message is about.
+    pub(super) fn has_any(&self, flow_mod: &FlowMod) -> bool {
+        !self.select(&Criteria::of(flow_mod)).is_empty()
     }
 
     /// Takes a rule out, and says so if it wants that.
@@ -376,6 +395,9 @@ impl Tables {
 
     /// Removes the entries whose time is over.
     pub(super) fn expire(&mut self, now: Duration, told: &mut Vec<FlowRemoved>) {
+        if self.earliest.is_none_or(|earliest| earliest > now) {
+            return;
+        }
         let over = |since: Duration, seconds: u16| {
             seconds != 0 && now.saturating_sub(since) >= Duration::from_secs(seconds.into())
         };
@@ -399,19 +421,27 @@ impl Tables {
         for (rule, reason) in gone {
             self.remove(&rule, reason, now, told);
         }
+        self.earliest = self.next_expiry();
     }
 
     /// When the next entry goes if no packet comes.
     pub(super) fn next_expiry(&self) -> Option<Duration> {
-        let after = |since: Duration, seconds: u16| {
-            (seconds != 0).then(|| since + Duration::from_secs(seconds.into()))
+        // Only entries with a state can be in a table.
+        self.states.values().filter_map(RuleState::expiry).min()
+    }
+
+    /// Makes an entry's timeouts no longer than these; 0 leaves them.
+    pub(super) fn shorten(&mut self, id: RuleId, idle: u16, hard: u16) {
+        let Some(state) = self.state_mut(id) else { return };
+        let shorter = |timeout: &mut u16, limit: u16| {
+            if limit != 0 && (*timeout == 0 || *timeout > limit) {
+                *timeout = limit;
+            }
         };
-        let times = self.rules().filter_map(|rule| {
-            let state = self.state(rule.id)?;
-            let both = [after(state.modified, state.hard_timeout), after(state.used, state.idle_timeout)];
-            both.into_iter().flatten().min()
-        });
-        times.min()
+        shorter(&mut state.idle_timeout, idle);
+        shorter(&mut state.hard_timeout, hard);
+        let expiry = state.expiry();
+        self.earliest = [self.earliest, expiry].into_iter().flatten().min();
     }
 
     pub(super) fn stats(&self, criteria: &Criteria<'_>, now: Duration) -> Vec<FlowStats> {

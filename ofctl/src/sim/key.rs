@@ -16,6 +16,16 @@ pub(super) const ETH_IPV6: u16 = 0x86dd;
 pub(super) const FRAGMENT_ANY: u128 = 1;
 pub(super) const FRAGMENT_LATER: u128 = 2;
 
+/// MPLS labels that are looked into, as in Open vSwitch.
+pub(super) const MAX_LABELS: usize = 3;
+/// The bit of a label stack entry that says that it is the last, RFC 3032 §2.1.
+pub(super) const BOTTOM: u32 = 0x100;
+
+/// True for the Ethernet types of MPLS.
+pub(super) fn is_mpls(eth_type: u16) -> bool {
+    matches!(eth_type, 0x8847 | 0x8848)
+}
+
 /// A VLAN tag: Ethernet type and control word, the latter with [`TAG_PRESENT`] for a tag that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Tag {
@@ -32,6 +42,8 @@ pub(super) struct Key {
     /// By the field's number; the fields that are another name for others stay zero.
     values: Vec<u128>,
     pub(super) tags: [Tag; MAX_TAGS],
+    /// Label stack entries, the outermost first.
+    pub(super) labels: [u32; MAX_LABELS],
 }
 
 /// Where a field's bits are kept: field, shift, and number of bits, for those that are names for parts of others.
@@ -62,7 +74,8 @@ pub(super) fn port_from_16(port: u16) -> OfPort {
 impl Key {
     /// No packet at all: everything zero.
     pub(super) fn new() -> Self {
-        let mut key = Key { values: vec![0; Field::all().len()], tags: Default::default() };
+        let mut key =
+            Key { values: vec![0; Field::all().len()], tags: Default::default(), labels: [0; MAX_LABELS] };
         key.put(Field::ActsetOutput, PORT_UNSET.0);
         key
     }
@@ -82,6 +95,10 @@ impl Key {
             Field::VlanVid => (self.tags[0].tci & 0x1fff).into(),
             Field::VlanPcp => (self.tags[0].tci >> 13).into(),
             Field::VlanTci => self.tags[0].tci.into(),
+            Field::MplsLabel => (self.labels[0] >> 12).into(),
+            Field::MplsTc => (self.labels[0] >> 9 & 7).into(),
+            Field::MplsBos => (self.labels[0] >> 8 & 1).into(),
+            Field::MplsTtl => (self.labels[0] & 0xff).into(),
             Field::IpTos => self.slot(Field::IpDscp) << 2,
             Field::InPort16 => self.slot(Field::InPort) & 0xffff,
             _ => match registers(field) {
@@ -102,6 +119,10 @@ impl Key {
                 self.set_tci(self.tags[0].tci & 0x0fff | TAG_PRESENT | (value as u16 & 7) << 13);
             }
             Field::VlanTci => self.set_tci(value as u16),
+            Field::MplsLabel => self.set_label(12, 0xf_ffff, value),
+            Field::MplsTc => self.set_label(9, 7, value),
+            Field::MplsBos => self.set_label(8, 1, value),
+            Field::MplsTtl => self.set_label(0, 0xff, value),
             Field::IpTos => self.put(Field::IpDscp, value >> 2 & 0x3f),
             Field::InPort16 => self.put(Field::InPort, port_from_16(value as u16)),
             _ => match registers(field) {
@@ -123,6 +144,67 @@ impl Key {
         tag.tci = tci;
         if tag.tpid == 0 && tci != 0 {
             tag.tpid = 0x8100;
+        }
+    }
+
+    fn set_label(&mut self, shift: u32, mask: u32, value: u128) {
+        self.labels[0] = self.labels[0] & !(mask << shift) | (value as u32 & mask) << shift;
+    }
+
+    /// Label stack entries that are there.
+    pub(super) fn label_count(&self) -> usize {
+        if !is_mpls(self.eth_type()) {
+            return 0;
+        }
+        match self.labels.iter().position(|label| label & BOTTOM != 0) {
+            Some(last) => last + 1,
+            None => self.labels.iter().filter(|label| **label != 0).count(),
+        }
+    }
+
+    /// Puts a label outside the others. The first takes class and TTL of what it is put on, which cannot be looked
+    /// into any more.
+    pub(super) fn push_label(&mut self, eth_type: u16) {
+        let count = self.label_count();
+        if count > 0 {
+            self.labels = [self.labels[0] & !BOTTOM, self.labels[0], self.labels[1]];
+        } else {
+            let (mut label, mut class, mut ttl) = (0, 0, 64);
+            if self.is_ip() {
+                class = self.slot(Field::IpDscp) as u32 & 7;
+                ttl = match self.slot(Field::IpTtl) as u32 {
+                    0 => ttl,
+                    known => known,
+                };
+            }
+            if self.eth_type() == ETH_IPV6 {
+                label = 2;
+            }
+            self.labels = [label << 12 | class << 9 | BOTTOM | ttl, 0, 0];
+            self.forget_network();
+        }
+        self.put(Field::EthType, eth_type);
+    }
+
+    /// Takes the outermost label off; false if what is below is not known.
+    pub(super) fn pop_label(&mut self, eth_type: u16) -> bool {
+        let count = self.label_count();
+        if count == MAX_LABELS && self.labels[count - 1] & BOTTOM == 0 {
+            return false;
+        }
+        if count > 0 {
+            self.labels = [self.labels[1], self.labels[2], 0];
+            self.put(Field::EthType, eth_type);
+        }
+        true
+    }
+
+    /// Clears what stands behind the Ethernet header.
+    fn forget_network(&mut self) {
+        for field in Field::all() {
+            if (Field::Ipv4Src as usize..=Field::ArpTha as usize).contains(&(field as usize)) {
+                self.put(field, 0u8);
+            }
         }
     }
 

@@ -1,7 +1,8 @@
 //! Where the headers of a frame are, and what their fields say.
 
 use super::key::{
-    ETH_ARP, ETH_IPV4, ETH_IPV6, ETH_RARP, FRAGMENT_ANY, FRAGMENT_LATER, Key, TAG_PRESENT, Tag,
+    BOTTOM, ETH_ARP, ETH_IPV4, ETH_IPV6, ETH_RARP, FRAGMENT_ANY, FRAGMENT_LATER, Key, TAG_PRESENT, Tag,
+    is_mpls,
 };
 use crate::wire::{Field, FieldValue};
 
@@ -114,6 +115,15 @@ impl Layout {
             ETH_IPV4 => self.ipv4(reader, key),
             ETH_IPV6 => self.ipv6(reader, key),
             ETH_ARP | ETH_RARP => self.arp(reader, key),
+            mpls if is_mpls(mpls) => {
+                for label in &mut key.labels {
+                    *label = u32::from_be_bytes(*reader.take(4)?.first_chunk()?);
+                    if *label & BOTTOM != 0 {
+                        break;
+                    }
+                }
+                None
+            }
             _ => None,
         }
     }

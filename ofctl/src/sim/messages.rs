@@ -14,11 +14,14 @@ use crate::wire::{
     self, BundleAdd, BundleControl, BundleControlType, ErrorMessage, Features, FlowModCommand,
     FlowRemovedReason, GroupId, GroupMod, GroupModCommand, Hello, Message, MeterId, MeterMod,
     MeterModCommand, NO_BUFFER, NiciraMessage, OfPort, PacketOut, PortMod, PortReason, PortStatus, Role,
-    RoleRequest, SwitchConfig, Xid,
+    RoleRequest, SwitchConfig, TlvTable, TlvTableCommand, TlvTableMod, Xid,
 };
 
 /// `OFPC_FLOW_STATS`, `_TABLE_STATS`, `_PORT_STATS`, `_GROUP_STATS` and `_QUEUE_STATS`, as Open vSwitch says.
 const CAPABILITIES: u32 = 0x4f;
+
+/// Bytes of all tunnel options together, as in Open vSwitch.
+const OPTION_SPACE: u32 = 256;
 
 /// What a message does: answers, or an error.
 type Answer = Result<Vec<Message>, Refusal>;
@@ -117,7 +120,13 @@ impl Switch {
     }
 
     fn flow_mod(&mut self, flow_mod: &wire::FlowMod) -> Answer {
-        if !matches!(flow_mod.command, FlowModCommand::Delete | FlowModCommand::DeleteStrict) {
+        let refers = match flow_mod.command {
+            FlowModCommand::Add => true,
+            // As Open vSwitch has it, only where there is something to modify.
+            FlowModCommand::Modify | FlowModCommand::ModifyStrict => self.tables.has_any(flow_mod),
+            FlowModCommand::Delete | FlowModCommand::DeleteStrict => false,
+        };
+        if refers {
             self.check_references(&flow_mod.entry())?;
         }
         if flow_mod.buffer_id != NO_BUFFER {
@@ -342,9 +351,44 @@ impl Switch {
             NiciraMessage::SetPacketInFormat(format) => self.controller.format = format,
             NiciraMessage::SetControllerId(id) => self.controller.id = id,
             NiciraMessage::CtFlushZone(zone) => Arc::make_mut(&mut self.connections).flush(zone),
+            NiciraMessage::TlvTableMod(change) => self.tlv_table_mod(&change)?,
+            NiciraMessage::TlvTableRequest => {
+                let maps = self.tlv_maps.clone();
+                let table = TlvTable { max_option_space: OPTION_SPACE, max_fields: 64, maps };
+                return Ok(vec![Message::Nicira(NiciraMessage::TlvTableReply(table))]);
+            }
             _ => return Err(Refusal::Named("OFPBRC_BAD_SUBTYPE")),
         }
         Ok(Vec::new())
+    }
+}
+
+impl Switch {
+    /// Which tunnel options fields hold. They are kept and told; the fields themselves are there in any case.
+    fn tlv_table_mod(&mut self, change: &TlvTableMod) -> Result<(), Refusal> {
+        let mut maps = self.tlv_maps.clone();
+        match change.command {
+            TlvTableCommand::Clear => maps.clear(),
+            TlvTableCommand::Delete => maps.retain(|map| !change.maps.contains(map)),
+            TlvTableCommand::Add => {
+                for new in &change.maps {
+                    if maps.iter().any(|map| (map.class, map.kind) == (new.class, new.kind)) {
+                        return Err(Refusal::Named("NXTTMFC_DUP_ENTRY"));
+                    }
+                    if maps.iter().any(|map| map.index == new.index) {
+                        return Err(Refusal::Named("NXTTMFC_ALREADY_MAPPED"));
+                    }
+                    maps.push(*new);
+                }
+                let space: u32 = maps.iter().map(|map| u32::from(map.length)).sum();
+                if space > OPTION_SPACE {
+                    return Err(Refusal::Named("NXTTMFC_TABLE_FULL"));
+                }
+                maps.sort_by_key(|map| map.index);
+            }
+        }
+        self.tlv_maps = maps;
+        Ok(())
     }
 }
 

@@ -1,14 +1,24 @@
 //! A switch in memory: evaluates flow tables over real packets, so that tests can say where a packet goes and
 //! how it is changed, and not how the flows are written.
 //!
-//! It does what Open vSwitch does, down to its limits and to what it leaves out, and is compared with
-//! `ovs-appctl ofproto/trace` by `tests/sim_live`. A flow that a switch would refuse is refused when it is
-//! added; an action that is not simulated is an error in the verdict, never passed over.
+//! It does what Open vSwitch 3.1 does with its userspace datapath, down to its limits and to what it leaves out, and
+//! is compared with `ovs-appctl ofproto/trace` and with the frames of a real datapath by `tests/sim_live`. A flow
+//! that a switch would refuse is refused when it is added, by the same name; an action that is not simulated is an
+//! error in the verdict, never passed over.
 //!
-//! Simulated: priorities over all fields that this crate knows, goto, metadata, the action set, resubmit, register
-//! loads and moves, field writes with checksums, the stack, VLAN tags, TTL, groups (all, indirect, select), tunnel
-//! fields, packet-ins. Not simulated: connection tracking (every packet is untracked), learning, meters (they let
-//! everything pass), conjunctions, `NORMAL`, MPLS, NSH; tunnel options have 128 bits.
+//! [`Switch::run`] evaluates and changes nothing. [`Switch::handle`], [`Switch::receive`] and [`Switch::advance`]
+//! are a switch that lives: it hears a controller's messages, counts, learns, meters, tracks connections, and
+//! forgets what has timed out, all in the time that it is given.
+//!
+//! Simulated: priorities over all fields that this crate knows, conjunctive matches, goto, metadata, the action
+//! set, resubmit (also by a connection's first packet), loads, moves and masked writes with checksums, the stack,
+//! VLAN tags, MPLS labels, TTLs, groups of all types with weights and watched ports and groups, meters that drop,
+//! learn, connection tracking with zones, marks, labels and address translation, clone, exit, multipath, bundle,
+//! fin_timeout, check_pkt_larger, output_trunc, tunnel fields, packet-ins to chosen controllers.
+//!
+//! Without effect: note, sample, queues. Errors in the verdict: `NORMAL`, encap and decap (so NSH), ct of fragments
+//! and with `alg`, controllers that pause a packet. Tunnel options have 128 bits. Where Open vSwitch begins a hash at
+//! random when it starts (addresses and ports of a `nat` with a range), it begins at zero here.
 //!
 //! ```
 //! use ofctl::flow::FlowEntry;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::conntrack::{Connections, Tuple};
 use super::hash;
 use super::packet::Packet;
-use crate::packet::checksum::{internet, upper_layer};
+use crate::packet::checksum::{internet, updated, upper_layer};
 use crate::wire::{Field, Nat, NatFlags, OfPort};
 
 /// Ports tried for one connection at most, in a row.
@@ -193,19 +193,37 @@ fn rewrite_quoted(packet: &mut [u8], l3: usize, l4: usize, wanted: &Tuple, direc
         Direction::Source => (source, wanted.dst.address),
         Direction::Destination => (source + length, wanted.src.address),
     };
-    match address {
-        IpAddr::V4(address) => packet[quoted + at..quoted + at + 4].copy_from_slice(&address.octets()),
-        IpAddr::V6(address) => packet[quoted + at..quoted + at + 16].copy_from_slice(&address.octets()),
-    }
     let inner = quoted + if v4 { usize::from(packet[quoted] & 15) * 4 } else { 40 };
+    // The quoted packet's own checksums follow, as far as they are quoted.
+    let checksum = match wanted.protocol {
+        6 => Some(inner + 16).filter(|at| at + 4 <= packet.len()),
+        17 => Some(inner + 6).filter(|&at| packet[at..at + 2] != [0, 0]),
+        _ => None,
+    };
+    let mut replace = |at: usize, new: &[u8], sums: &[usize]| {
+        let old = packet[at..at + new.len()].to_vec();
+        packet[at..at + new.len()].copy_from_slice(new);
+        for &sum in sums {
+            let before = u16::from_be_bytes([packet[sum], packet[sum + 1]]);
+            let after = match updated(before, &old, new) {
+                // Of UDP zero would say that there is no checksum, RFC 768.
+                0 if wanted.protocol == 17 && Some(sum) == checksum => 0xffff,
+                other => other,
+            };
+            packet[sum..sum + 2].copy_from_slice(&after.to_be_bytes());
+        }
+    };
+    let upper: Vec<usize> = checksum.into_iter().collect();
     if matches!(wanted.protocol, 6 | 17) {
-        packet[inner..inner + 2].copy_from_slice(&wanted.dst.port.to_be_bytes());
-        packet[inner + 2..inner + 4].copy_from_slice(&wanted.src.port.to_be_bytes());
+        replace(inner, &wanted.dst.port.to_be_bytes(), &upper);
+        replace(inner + 2, &wanted.src.port.to_be_bytes(), &upper);
     }
-    if v4 {
-        packet[quoted + 10..quoted + 12].fill(0);
-        let sum = internet(&[&packet[quoted..inner]]);
-        packet[quoted + 10..quoted + 12].copy_from_slice(&sum.to_be_bytes());
+    match address {
+        IpAddr::V4(address) => {
+            let sums: Vec<usize> = upper.into_iter().chain([quoted + 10]).collect();
+            replace(quoted + at, &address.octets(), &sums);
+        }
+        IpAddr::V6(address) => replace(quoted + at, &address.octets(), &upper),
     }
     packet[l4 + 2..l4 + 4].fill(0);
     let sum = if v4 {

@@ -109,7 +109,7 @@ pub(super) struct Pipeline<'a> {
     pub(super) outputs: Vec<Output>,
     pub(super) to_controller: Vec<ToController>,
     /// Outputs and packet-ins that an error does not take back any more.
-    kept: (usize, usize),
+    pub(super) kept: (usize, usize),
     pub(super) removed: Vec<FlowRemoved>,
     /// The tables before the packet learned in this round.
     pub(super) tables_before: Option<BTreeMap<TableId, Arc<Classifier>>>,
@@ -343,6 +343,10 @@ impl<'a> Pipeline<'a> {
             if self.exited {
                 break;
             }
+            let reads = !matches!(*op, Op::Apply(action) if !Self::needs_reading(action));
+            if self.unread && reads && !self.go_round() {
+                break;
+            }
             match *op {
                 Op::Apply(action) => {
                     self.record(Event::Action(action.clone()));
@@ -463,9 +467,10 @@ impl<'a> Pipeline<'a> {
                 }
             }
             OfPort::TABLE => self.resubmit(in_port, TableId(0))?,
-            OfPort::ALL | OfPort::FLOOD | OfPort::NORMAL => {
-                return Err(self.unsupported(super::trace::action_text(&Action::Output(port))));
+            OfPort::ALL | OfPort::FLOOD => {
+                return Err(self.unsupported(format!("{port} without knowing the ports")));
             }
+            OfPort::NORMAL => return Err(self.unsupported(super::trace::action_text(&Action::Output(port)))),
             OfPort::ANY => {}
             _ if port == in_port => self.note("not back out of the ingress port"),
             _ => self.emit(port, limit),
@@ -535,15 +540,24 @@ impl<'a> Pipeline<'a> {
         }
         for place in chosen {
             self.record(Event::Bucket(id, place));
-            let before = self.packet.key.clone();
+            let (before, unread) = (self.packet.key.clone(), self.unread);
             self.depth += 1;
             self.shown_depth += 1;
-            self.actions(&in_set_order(&group.buckets[place].actions))?;
+            let place_before = (self.table, self.rule.clone(), self.depth, self.shown_depth);
+            match self.actions(&in_set_order(&group.buckets[place].actions)) {
+                // Too many labels end the bucket, and nothing else; as in Open vSwitch.
+                Err(error @ RunError::TooManyLabels(_)) => self.note(error.to_string()),
+                done => {
+                    done?;
+                }
+            }
+            (self.table, self.rule, self.depth, self.shown_depth) = place_before;
             self.shown_depth -= 1;
             self.depth -= 1;
             self.exited = false;
             // Each bucket has a copy of the packet.
             self.packet.key = before;
+            self.unread = unread;
         }
         Ok(List::Continues)
     }

@@ -40,17 +40,26 @@ impl Rewriter {
             self.frame[..6].copy_from_slice(&bytes::<6>(key.value(Field::EthDst)));
             self.frame[6..12].copy_from_slice(&bytes::<6>(key.value(Field::EthSrc)));
         }
+        // What is under labels is out of reach, and what is not any more is in reach only then.
+        let is_labelled = key.label_count() > 0;
+        if !is_labelled {
+            self.labels(key);
+        }
+        let has_network = key.value(Field::IpProto) != 0;
         if let Some(l3) = self.layout.l3 {
             match self.layout.layer3 {
                 Layer3::Arp if key.value(Field::ArpOp) != 0 => self.arp(l3, key),
-                Layer3::Ipv4 { .. } if self.layout.protocol != 0 => self.ipv4(l3, key),
-                Layer3::Ipv6 if self.layout.protocol != 0 => self.ipv6(l3, key),
+                Layer3::Ipv4 { .. } if has_network && self.layout.protocol != 0 => self.ipv4(l3, key),
+                Layer3::Ipv6 if has_network && self.layout.protocol != 0 => self.ipv6(l3, key),
                 _ => {}
             }
         }
-        if let (Some(l4), true) = (self.layout.l4, self.layout.end <= self.frame.len()) {
+        if let (Some(l4), true) = (self.layout.l4, has_network && self.layout.end <= self.frame.len()) {
             self.ports(l4, key);
             self.icmp(l4, key);
+        }
+        if is_labelled {
+            self.labels(key);
         }
         self.tags(key);
         self.written = key.clone();
@@ -230,6 +239,33 @@ impl Rewriter {
         }
     }
 
+    /// Takes off the labels that are not wanted, and puts the wanted ones on. One that takes the place of one leaves
+    /// the Ethernet type as it is.
+    fn labels(&mut self, key: &Key) {
+        let (old, new) = (self.written.label_count(), key.label_count());
+        let common =
+            (1..=old.min(new)).take_while(|i| self.written.labels[old - i] == key.labels[new - i]).count();
+        let (off, on) = (old - common, new - common);
+        let at = 14 + 4 * self.written.tag_count();
+        if off + on == 0 || self.frame.len() < at + 4 * off {
+            return;
+        }
+        if (off, on) != (1, 1) {
+            self.frame[at - 2..at].copy_from_slice(&key.eth_type().to_be_bytes());
+        }
+        let labels = key.labels[..on].iter().flat_map(|label| label.to_be_bytes());
+        self.frame.splice(at..at + 4 * off, labels.collect::<Vec<_>>());
+        self.shift(4 * on, 4 * off);
+    }
+
+    /// Moves what is known of the headers behind the Ethernet header.
+    fn shift(&mut self, added: usize, removed: usize) {
+        let moved = |at: usize| (at + added).saturating_sub(removed);
+        self.layout.l3 = self.layout.l3.map(moved);
+        self.layout.l4 = self.layout.l4.map(moved);
+        self.layout.end = moved(self.layout.end);
+    }
+
     /// Takes off the tags that are not wanted, from the outside, and puts the wanted ones on.
     fn tags(&mut self, key: &Key) {
         let (old, new) = (self.written.tag_count(), key.tag_count());
@@ -244,9 +280,6 @@ impl Rewriter {
         }
         let added = on.len();
         self.frame.splice(12..12, on);
-        let moved = |at: usize| at + added - off;
-        self.layout.l3 = self.layout.l3.map(moved);
-        self.layout.l4 = self.layout.l4.map(moved);
-        self.layout.end = moved(self.layout.end);
+        self.shift(added, off);
     }
 }

@@ -18,7 +18,7 @@ use super::trace::{Output, Verdict};
 use crate::flow::{FlowEntry, FlowStats};
 use crate::wire::{
     Action, Bucket, FlowRemoved, FlowStatsRequest, GroupId, GroupType, Message, MeterBand, MeterFlags,
-    MeterId, OfPort, PortDescription, PortReason, PortStatus,
+    MeterId, OfPort, PortDescription, PortReason, PortStatus, TlvMap,
 };
 
 /// Tables of a switch, as in Open vSwitch; the last is kept for itself.
@@ -99,6 +99,7 @@ pub struct Switch {
     pub(super) fragments: FragmentMode,
     pub(super) now: Duration,
     pub(super) datapath_id: u64,
+    pub(super) tlv_maps: Vec<TlvMap>,
     /// What the controller has set for itself.
     pub(super) controller: Controller,
     /// What became of packets that the controller sent.

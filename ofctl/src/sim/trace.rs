@@ -64,6 +64,9 @@ pub enum RunError {
     /// The stack holds more than 64 KiB.
     #[error("the stack overflows in table {0}")]
     StackOverflow(TableId),
+    /// More MPLS labels than are looked into, where that matters.
+    #[error("table {0} pushes or pops an MPLS label of a packet that has more of them than three")]
+    TooManyLabels(TableId),
     /// An action that the simulator does not know.
     #[error("table {table} does '{action}', which the simulator cannot do")]
     Unsupported {

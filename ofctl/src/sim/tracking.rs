@@ -130,11 +130,16 @@ impl Pipeline<'_> {
             nat,
         };
         let now = self.switch.now;
+        let before = self.packet.frame().to_vec();
         let connections = Arc::make_mut(&mut self.switch.connections);
         // What is translated changes in the frame only: the fields stay as they are until it goes round.
         connections.track(&mut self.packet.rewriter.frame, &mut self.seen, &request, now);
         let state = self.seen.state;
         self.note(format!("zone {zone}: {}", state_text(state)));
+        if self.packet.frame() != before {
+            let translated = Packet::new(self.packet.in_port(), self.packet.frame());
+            self.note(format!("translated to {translated}"));
+        }
         if let Some(table) = ct.table {
             let mut copy: Packet = self.packet.clone();
             copy.read_anew();

@@ -21,6 +21,7 @@ pub(crate) fn missing() -> Option<String> {
         ["ovs-vswitchd", "--version"],
         ["ovs-vsctl", "--version"],
         ["ovs-ofctl", "--version"],
+        ["ovs-appctl", "--version"],
         ["unshare", "--version"],
         ["nsenter", "--version"],
         ["setpriv", "--version"],
@@ -213,7 +214,7 @@ impl Lab {
         self.hosts.len() - 1
     }
 
-    /// Waits until a bridge has so many flows.
+    /// Waits until a bridge has so many flows, and does as they say.
     pub(crate) fn wait_for_flows(&self, bridge: u64, count: usize) {
         let switch = format!("unix:{}", self.path(&format!("s{bridge}.mgmt")).display());
         let wanted = format!("flow_count={count}");
@@ -223,6 +224,9 @@ impl Lab {
             let found = aggregate.split_whitespace().find(|word| word.starts_with("flow_count="));
             found == Some(&wanted)
         });
+        // The datapath goes by what it has cached until that was looked at again.
+        let control = self.path(&format!("ovs-vswitchd.{}.ctl", self.switch.process()));
+        finish(Command::new("ovs-appctl").arg("--target").arg(control).arg("revalidator/wait"));
     }
 
     /// A host.

@@ -66,6 +66,9 @@ const FIELDS: &[Field] = {
         TcpSrc,
         TcpDst,
         TcpFlags,
+        MplsLabel,
+        MplsTc,
+        MplsTtl,
         UdpSrc,
         UdpDst,
         SctpSrc,
@@ -125,7 +128,10 @@ fn value(random: &mut Random, field: Field) -> FieldValue {
         InPort => (random.below(PORTS as usize + 1) as u32).into(),
         InPort16 => (random.below(PORTS as usize + 1) as u16).into(),
         EthSrc | EthDst | NdSll | NdTll | ArpSha | ArpTha => mac(random).into(),
-        EthType => random.pick(&[0x0800u16, 0x86dd, 0x0806, 0x88b5]).into(),
+        EthType => random.pick(&[0x0800u16, 0x86dd, 0x0806, 0x88b5, 0x8847]).into(),
+        MplsLabel => random.pick(&[0u32, 2, 16]).into(),
+        MplsTc => random.pick(&[0u8, 3]).into(),
+        MplsTtl => random.pick(&[1u8, 2, 64]).into(),
         VlanVid => random.pick(&[0u16, 0x1005, 0x1006]).into(),
         VlanTci => random.pick(&[0u16, 0x1005, 0x3006]).into(),
         Ipv4Src | Ipv4Dst | ArpSpa | ArpTpa => ipv4(random).into(),
@@ -180,6 +186,7 @@ fn base(random: &mut Random) -> Match {
     let matching = match random.below(12) {
         0 | 1 => all,
         2 => ip(all, 0x0806),
+        3 if random.chance(40) => ip(all, 0x8847),
         3 => ip(all, 0x0800),
         4 => ip(all, 0x86dd),
         5 => protocol(6, any_ip),
@@ -342,6 +349,12 @@ fn further(random: &mut Random, table: u8) -> Action {
             reason: random.pick(&[0, 1, 2]),
             ..ControllerAction::default()
         })),
+        10 if random.chance(70) => match random.below(4) {
+            0 => Action::PushMpls(random.pick(&[0x8847, 0x8848])),
+            1 => Action::PopMpls(random.pick(&[0x0800, 0x86dd, 0x8847])),
+            2 => Action::DecMplsTtl,
+            _ => Action::SetMplsTtl(random.pick(&[1, 2, 7])),
+        },
         10 => Action::FinTimeout { idle: 5, hard: 6 },
         11 => Action::DecTtlIds(Box::new([1, 2])),
         _ => learn(random),
@@ -564,6 +577,19 @@ pub(crate) fn frame(random: &mut Random) -> Vec<u8> {
             let addresses = (ipv6(random), ipv6(random));
             let kind = random.pick(&[135, 136]);
             frame = Frame::discovery(src, dst, addresses, kind, 0, ipv6(random), option);
+        }
+        4 if random.chance(60) => {
+            // Labels above IPv4, and above nothing that is known.
+            let inner =
+                Frame::between(src, dst).ip(ipv4(random).into(), ipv4(random).into()).udp(1, 80).build();
+            let mut labels = Vec::new();
+            let count = random.below(4) + 1;
+            for i in 1..=count {
+                let (label, ttl) = (random.pick(&[0u32, 2, 16]), random.pick(&[1u32, 2, 64]));
+                labels.extend_from_slice(&(label << 12 | u32::from(i == count) << 8 | ttl).to_be_bytes());
+            }
+            labels.extend_from_slice(&inner[14..]);
+            frame = frame.eth_type(0x8847).payload(&labels);
         }
         4 => frame = frame.payload(b"something else"),
         _ => {

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod flow_mods;
 mod generate;
 mod ovs;
 mod stateful;
@@ -12,7 +13,7 @@ mod stateful;
 use std::net::IpAddr;
 
 use generate::{Random, Scenario};
-use ofctl::sim::{FragmentMode, Packet, Switch, Tunnel, TunnelPort, Verdict};
+use ofctl::sim::{FragmentMode, Output, Packet, Switch, Tunnel, TunnelPort, Verdict};
 use ofctl::wire::{Field, OfPort};
 use ovs::{Ovs, PORTS, TUNNEL_PORT};
 
@@ -33,7 +34,7 @@ fn live() -> Option<Ovs> {
 }
 
 /// What a trace's datapath actions do, in order.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Effect {
     Output(u32, Option<(u64, String)>),
     Controller(u8),
@@ -63,9 +64,11 @@ fn between<'a>(text: &'a str, before: &str, after: &[char]) -> Option<&'a str> {
 }
 
 fn traced_effects(trace: &str, ports: &[(u32, u32)]) -> Vec<Effect> {
-    let actions = trace.lines().find_map(|line| line.strip_prefix("Datapath actions: ")).unwrap();
+    // A packet that goes round has a line each time.
     let mut effects = Vec::new();
-    datapath_effects(actions, ports, None, &mut effects);
+    for actions in trace.lines().filter_map(|line| line.strip_prefix("Datapath actions: ")) {
+        datapath_effects(actions, ports, None, &mut effects);
+    }
     effects
 }
 
@@ -98,7 +101,7 @@ fn datapath_effects(
         } else {
             assert!(
                 action == "drop"
-                    || ["set(", "push_vlan(", "pop_vlan", "trunc(", "meter("]
+                    || ["set(", "push_vlan(", "pop_vlan", "trunc(", "push_mpls(", "pop_mpls(", "recirc("]
                         .iter()
                         .any(|known| action.starts_with(known)),
                 "the test does not know {action}"
@@ -181,11 +184,27 @@ impl Judge {
             return Ok(Judgement::Crashed);
         };
         let fail = |what: String| format!("{what}\n{flow} {}\n{verdict}\n----\n{trace}", ovs::hex(frame));
-        let (theirs, their_controller): (Vec<_>, Vec<_>) = traced_effects(&trace, &self.ports)
+        let (mut theirs, mut their_controller): (Vec<_>, Vec<_>) = traced_effects(&trace, &self.ports)
             .into_iter()
             .partition(|effect| matches!(effect, Effect::Output(..)));
-        let (ours, our_controller) = simulated_effects(&verdict);
-        if ours != theirs || our_controller != their_controller {
+        let (mut ours, mut our_controller) = simulated_effects(&verdict);
+        let goes_round = trace.contains("recirc(0x");
+        if goes_round {
+            // The trace comes to what goes round after all else.
+            theirs.sort();
+            ours.sort();
+            their_controller.sort();
+            our_controller.sort();
+        }
+        let rounds = |is: fn(&&str) -> bool| {
+            trace.lines().filter(is).flat_map(|line| line.matches("recirc(0x")).count()
+        };
+        let (begun, shown) = (
+            rounds(|line| line.starts_with("Datapath actions")),
+            rounds(|line| line.starts_with("recirc(0x")),
+        );
+        // Some rounds the trace does not follow; the frames tell about them.
+        if begun == shown && (ours != theirs || our_controller != their_controller) {
             return Err(fail(format!(
                 "they {theirs:?} {their_controller:?}, we {ours:?} {our_controller:?}"
             )));
@@ -194,7 +213,7 @@ impl Judge {
         if failed != verdict.error.is_some() {
             return Err(fail(format!("translation failed: {failed}, simulated {:?}", verdict.error)));
         }
-        if !failed {
+        if !failed && !goes_round {
             compare_final_flow(&trace, &verdict).map_err(fail)?;
         }
         self.pairs += 1;
@@ -209,7 +228,9 @@ impl Judge {
                     |at: usize| matches!(frame.get(at..at + 2), None | Some([0x81, 0x00] | [0x88, 0xa8]));
                 tag(12) && tag(16)
             };
-            if slow && verdict.outputs.iter().any(|output| two_tags(&output.frame)) {
+            // A write of some bits of a neighbour option's type makes it write the others as zero.
+            let option = between(&trace, "set(nd_ext(", &[')']).is_some_and(|set| set.contains('/'));
+            if option || slow && verdict.outputs.iter().any(|output| two_tags(&output.frame)) {
                 self.skipped += 1;
             } else {
                 let verdict = switch.receive_packet(packet, now).verdict;
@@ -223,10 +244,14 @@ impl Judge {
 
     /// Sends the frame through the datapath, and compares what comes out byte by byte.
     fn compare_frames(&mut self, verdict: &Verdict, in_port: u32, frame: &[u8]) -> Result<(), String> {
-        let real = verdict.outputs.iter().filter(|output| (1..=PORTS).contains(&output.port.0));
+        // No device sends less than an Ethernet header.
+        let sent = |output: &&Output| (1..=PORTS).contains(&output.port.0) && output.frame.len() >= 14;
+        let real = verdict.outputs.iter().filter(sent);
         let mut wanted: Vec<_> = real.map(|output| (output.port.0, output.frame.clone())).collect();
         self.ovs.receive(in_port, frame);
         let mut sent = self.ovs.sent(wanted.len());
+        // What is cached would learn once more, and later.
+        self.ovs.appctl("revalidator/purge", &[]);
         wanted.sort();
         sent.sort();
         if sent != wanted {
@@ -309,7 +334,14 @@ fn flows_are_refused_as_by_open_vswitch() {
         let theirs = ovs.ofctl("add-flow", Some(&flow.to_string()));
         match (&ours, &theirs) {
             (Ok(()), Ok(_)) => taken += 1,
-            (Err(_), Err(_)) => refused += 1,
+            (Err(ours), Err(theirs)) => {
+                refused += 1;
+                // ovs-ofctl finds some wrong itself, and does not say by what name.
+                let named = theirs.contains("OFPB") || theirs.contains("OFPG") || theirs.contains("OFPM");
+                if named && !theirs.contains(ours.reason.name()) {
+                    differences.push(format!("{flow}\n  we: {}\n  they: {theirs}\n", ours.reason.name()));
+                }
+            }
             _ => differences.push(format!("{flow}\n  we: {ours:?}\n  they: {theirs:?}\n")),
         }
     }

@@ -126,8 +126,20 @@ impl Ovs {
 
     /// Runs ovs-ofctl against the bridge by OpenFlow 1.3.
     pub(crate) fn ofctl(&self, command: &str, argument: Option<&str>) -> Result<String, String> {
+        self.ofctl_with(&[], command, argument)
+    }
+
+    /// The same with options.
+    pub(crate) fn ofctl_with(
+        &self,
+        options: &[&str],
+        command: &str,
+        argument: Option<&str>,
+    ) -> Result<String, String> {
         let bridge = format!("unix:{}", text(&self.path("br0.mgmt")));
-        let mut arguments = vec!["-O", "OpenFlow13", command, bridge.as_str()];
+        let mut arguments = vec!["-O", "OpenFlow13"];
+        arguments.extend(options);
+        arguments.extend([command, bridge.as_str()]);
         arguments.extend(argument);
         self.command("ovs-ofctl", &arguments)
     }

@@ -10,6 +10,7 @@ mod filters;
 #[allow(dead_code, reason = "its other user needs the rest")]
 #[path = "../differential/generate.rs"]
 mod generate;
+mod mutated;
 mod oracle;
 
 use std::collections::BTreeMap;

@@ -313,7 +313,9 @@ pub(super) fn to_ofp10(matching: &Match) -> Option<[u8; 40]> {
         };
         result.wildcards &= !clear;
     }
-    Some(result.bytes())
+    // A field without its prerequisite stands there and is not looked at.
+    let bytes = result.bytes();
+    (from_ofp10(&bytes) == *matching).then_some(bytes)
 }
 
 /// What an `ofp10_match` says; fields that mean nothing with its Ethernet type or protocol are left out of it, as the

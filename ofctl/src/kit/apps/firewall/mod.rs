@@ -19,6 +19,9 @@ use crate::wire::{
 /// ARP, LLDP and IPv6's neighbour discovery pass, since without them nobody would reach anybody; the list is about IP.
 /// It keeps no connections: who may ask must be allowed in one rule, and who may answer in another.
 ///
+/// Rules come and go one flow at a time, in an order in which no packet meets anything but the rules before or after the
+/// change; a switch that caches its decisions, as Open vSwitch does, may go by these for some milliseconds longer.
+///
 /// The first fragment of a packet is judged with its ports, the others, which have none, as if both were 0.
 ///
 /// ```

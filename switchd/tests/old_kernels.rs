@@ -1,0 +1,96 @@
+//! Switches run kernels back to 3.2. Here an old kernel is played by a seccomp filter: system calls whose numbers it
+//! does not have fail with ENOSYS, for us, for runc and for the application alike. This shows which calls are made;
+//! it is not a test on such a kernel.
+
+#![cfg(target_arch = "x86_64")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fs;
+use std::io;
+use std::os::unix::process::CommandExt;
+
+use common::{Bench, busybox, containers};
+
+/// Makes the calls from number `first` on fail with ENOSYS, for this process and its descendants.
+fn forget_calls_from(first: u32) -> io::Result<()> {
+    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
+    let enosys = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+    let mut program = [
+        // The number is the first field of struct seccomp_data.
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
+        libc::sock_filter {
+            code: (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16,
+            jt: 0,
+            jf: 1,
+            k: first,
+        },
+        statement(libc::BPF_RET | libc::BPF_K, enosys),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
+    ];
+    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: the program and its description live until the call returns, and the kernel copies them.
+    let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[test]
+fn a_release_is_installed_on_kernels_without_new_system_calls() {
+    if !containers("a_release_is_installed_on_kernels_without_new_system_calls") {
+        return;
+    }
+    let bench = Bench::new();
+    let app = format!("old-{}", std::process::id());
+    let spec = format!(
+        "app = \"{app}\"\nversion = \"1\"\n[health]\nexec = [\"/bin/test\", \"-e\", \"/etc/passwd\"]\n\
+         interval = \"50ms\"\nsoak = \"100ms\"\n"
+    );
+    fs::write(bench.path("spec.toml"), spec).unwrap();
+    bench.pack(&busybox("trap 'exit 0' TERM; while :; do sleep 0.05; done").docker_save(), "app.slb");
+    // The first call that the kernel named does not have (arch/x86/entry/syscalls/syscall_64.tbl): faccessat2 of
+    // 5.8 and openat2 of 5.6 are gone with it, then clone3, statx, renameat2.
+    for (kernel, first) in
+        [("5.7", 439), ("5.5", 437), ("5.2", 435), ("4.10", 332), ("3.14", 316), ("3.2", 312)]
+    {
+        let run = |args: &[&str]| {
+            let mut command = bench.command(args);
+            command
+                .env("SLUICE_SWITCH_STATE", bench.path("state"))
+                .env("SLUICE_SWITCH_RUN", bench.path("run"));
+            // SAFETY: prctl(2) is safe to call between fork(2) and execve(2), and nothing there allocates.
+            unsafe { command.pre_exec(move || forget_calls_from(first)) };
+            let output = command.output().unwrap();
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+            assert!(output.status.success(), "Linux {kernel}, {args:?}: {said}");
+            said
+        };
+        run(&["install", "app.slb", "--trust", "key.pub"]);
+        assert!(run(&["status"]).contains("running"), "Linux {kernel}");
+        run(&["rm", &app]);
+    }
+}
+
+#[test]
+fn the_filter_does_what_it_says() {
+    use std::process::Command;
+    // uname(2) is number 63.
+    let mut command = Command::new("uname");
+    // SAFETY: as above.
+    unsafe { command.pre_exec(|| forget_calls_from(1_000)) };
+    assert!(command.output().unwrap().status.success());
+    let mut command = Command::new("statx-probe");
+    // statx(2), number 332, with arguments that would give EFAULT or EBADF.
+    // SAFETY: as above; the call has no effect whatever it answers.
+    unsafe {
+        command.pre_exec(|| {
+            forget_calls_from(332)?;
+            let answer = libc::syscall(libc::SYS_statx, -1, 0, 0, 0, 0);
+            let error = io::Error::last_os_error();
+            assert!(answer == -1);
+            Err(error)
+        });
+    }
+    assert_eq!(command.output().unwrap_err().raw_os_error(), Some(libc::ENOSYS));
+}

@@ -1,0 +1,315 @@
+//! What every runtime must do, asked of the kernel and not of the runtime.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use common::{Bench, busybox, containers};
+use sluice_switch::bundle::{AppName, Bundle, Manifest, Shared, Trust, unpack};
+use sluice_switch::digest::Digest;
+use sluice_switch::runtime::{Cgroups, Degraded, Runc, Runtime, RuntimeError, Status, prepare};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A container of a test, removed at its end however that comes.
+struct Box {
+    bench: Bench,
+    runtime: Runc,
+    id: AppName,
+    manifest: Manifest,
+    digest: Digest,
+}
+
+impl Box {
+    /// Unpacks a busybox image whose command is `script`, with more of a description.
+    fn new(name: &str, script: &str, spec: &str) -> Self {
+        let bench = Bench::new();
+        // Tests of several programs may run at once.
+        let id = format!("{name}-{}", std::process::id());
+        fs::write(bench.path("spec.toml"), format!("app = \"{id}\"\nversion = \"1\"\n{spec}")).unwrap();
+        bench.pack(&busybox(script).docker_save(), "app.slb");
+        let bundle = Bundle::open(&bench.path("app.slb"), &Trust::Anyone).unwrap();
+        let digest = bundle.digest;
+        let manifest = unpack(bundle, &bench.path("release"), &Shared::default()).unwrap();
+        let runtime = Runc::new("runc", bench.path("runc"));
+        Self { bench, runtime, id: id.parse().unwrap(), manifest, digest }
+    }
+
+    fn prepare(&self, cgroups: &Cgroups, consent: bool) -> Result<Vec<Degraded>, RuntimeError> {
+        let (rootfs, into) = (self.bench.path("release/rootfs"), self.bench.path("run"));
+        prepare(&self.manifest, self.digest, &rootfs, &into, cgroups, consent)
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.bench.path("log")
+    }
+
+    fn create(&self) -> Result<u32, RuntimeError> {
+        self.runtime.create(&self.id, &self.bench.path("run"), &File::create(self.log_path()).unwrap())
+    }
+
+    /// Prepares, creates and starts.
+    fn up(name: &str, script: &str, spec: &str) -> Self {
+        let this = Self::new(name, script, spec);
+        this.prepare(&Cgroups::detect().unwrap(), false).unwrap();
+        this.create().unwrap();
+        this.runtime.start(&this.id).unwrap();
+        this
+    }
+
+    fn status(&self) -> Option<Status> {
+        self.runtime.state(&self.id).unwrap().map(|s| s.status)
+    }
+
+    /// Waits for a condition, with a deadline and not a pause.
+    fn until(&self, what: &str, holds: impl Fn() -> bool) {
+        let end = Instant::now() + TIMEOUT;
+        while !holds() {
+            assert!(Instant::now() < end, "waited in vain for: {what}; log: {}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    fn exec(&self, command: &str) -> (i32, String) {
+        let args = ["/bin/sh", "-c", command].map(str::to_owned);
+        let ran = self.runtime.exec(&self.id, &args, TIMEOUT).unwrap();
+        (ran.code, ran.output)
+    }
+
+    /// A file of the container's control group (version 1 or 2), by the kernel's own account of where that is.
+    fn cgroup(&self, controller: &str, v1: &str, v2: &str) -> String {
+        let pid = self.runtime.state(&self.id).unwrap().unwrap().pid.unwrap();
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+        let of = |wanted: &str| {
+            groups.lines().find_map(|line| {
+                let fields: Vec<&str> = line.splitn(3, ':').collect();
+                fields[1].split(',').any(|c| c == wanted).then(|| fields[2].to_owned())
+            })
+        };
+        let path = match of(controller) {
+            Some(path) => format!("/sys/fs/cgroup/{controller}{path}/{v1}"),
+            None => format!("/sys/fs/cgroup{}/{v2}", of("").unwrap()),
+        };
+        fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}")).trim().to_owned()
+    }
+}
+
+impl Drop for Box {
+    fn drop(&mut self) {
+        let _ = self.runtime.delete(&self.id);
+    }
+}
+
+const FOREVER: &str = "trap 'echo got TERM; exit 0' TERM; echo up; while :; do sleep 0.05; done";
+
+#[test]
+fn a_container_goes_through_its_life() {
+    if !containers("a_container_goes_through_its_life") {
+        return;
+    }
+    let b = Box::new("life", FOREVER, "");
+    assert_eq!(b.status(), None);
+    b.prepare(&Cgroups::detect().unwrap(), false).unwrap();
+    let pid = b.create().unwrap();
+    assert_eq!(b.status(), Some(Status::Created));
+    assert!(fs::exists(format!("/proc/{pid}")).unwrap());
+    b.runtime.start(&b.id).unwrap();
+    b.until("its first line", || b.log().contains("up"));
+    let state = b.runtime.state(&b.id).unwrap().unwrap();
+    assert_eq!((state.status, state.pid), (Status::Running, Some(pid)));
+    assert_eq!(state.annotations["sluice.release"], b.digest.to_string());
+    let again = b.create().unwrap_err().to_string();
+    assert!(again.contains("already"), "{again}");
+    assert!(b.runtime.start(&b.id).is_err(), "it has begun");
+    b.runtime.signal(&b.id, 15).unwrap();
+    b.until("its end", || b.status() == Some(Status::Stopped));
+    assert!(b.log().contains("got TERM"));
+    assert!(b.runtime.signal(&b.id, 15).is_err(), "it has ended");
+    b.runtime.delete(&b.id).unwrap();
+    assert_eq!(b.status(), None);
+    b.runtime.delete(&b.id).expect("to remove what is gone is no error");
+    assert!(b.runtime.start(&b.id).is_err());
+    // And once more, under the same name.
+    b.create().unwrap();
+    b.runtime.start(&b.id).unwrap();
+    b.until("running again", || b.status() == Some(Status::Running));
+    b.runtime.delete(&b.id).unwrap();
+    assert_eq!(b.status(), None, "a running container is killed");
+}
+
+#[test]
+fn the_process_is_confined() {
+    if !containers("the_process_is_confined") {
+        return;
+    }
+    let spec = "capabilities = [\"CAP_NET_ADMIN\"]\ntmpfs = [\"/tmp\", \"/run\"]\n";
+    let b = Box::up("confined", FOREVER, spec);
+    let pid = b.runtime.state(&b.id).unwrap().unwrap().pid.unwrap();
+    b.until("its first line", || b.log().contains("up"));
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    for line in [
+        "CapEff:\t0000000000001000",
+        "CapPrm:\t0000000000001000",
+        "CapBnd:\t0000000000001000",
+        "NoNewPrivs:\t1",
+    ] {
+        assert!(status.contains(line), "{line} is not in\n{status}");
+    }
+    let (code, said) = b.exec("touch /x");
+    assert!(code != 0 && said.contains("Read-only file system"), "{said}");
+    assert_eq!(b.exec("touch /tmp/x /run/x").0, 0);
+    assert!(b.exec("mount -t tmpfs x /tmp").0 != 0);
+    assert!(b.exec("echo 1 > /proc/sys/kernel/panic").0 != 0);
+    assert_eq!(
+        b.exec("cat /proc/1/cmdline | tail -c 1; kill -0 1").0,
+        0,
+        "its own processes are all it sees"
+    );
+    // A command in the container is confined as the container is.
+    let (_, said) = b.exec("cat /proc/self/status");
+    assert!(said.contains("CapEff:\t0000000000001000") && said.contains("NoNewPrivs:\t1"), "{said}");
+    for namespace in ["pid", "mnt", "ipc", "uts", "net"] {
+        let of = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/{namespace}")).unwrap();
+        assert_ne!(of(&pid.to_string()), of("self"), "{namespace}");
+    }
+    let (_, links) = b.exec("ip -o link");
+    assert!(links.contains("lo") && !links.contains("eth"), "{links}");
+}
+
+#[test]
+fn the_host_network_mounts_and_another_user_are_given_when_asked_for() {
+    if !containers("the_host_network_mounts_and_another_user_are_given_when_asked_for") {
+        return;
+    }
+    let shared = tempfile::tempdir().unwrap();
+    fs::write(shared.path().join("f"), "from the switch").unwrap();
+    let directory = shared.path().display();
+    let spec = format!(
+        "network = \"host\"\nuser = \"app\"\ncapabilities = [\"CAP_NET_RAW\"]\n\
+         [[mounts]]\nsource = \"{directory}\"\ntarget = \"/shared\"\n\
+         [[mounts]]\nsource = \"{directory}/f\"\ntarget = \"/etc/one\"\nfile = true\n\
+         [[mounts]]\nsource = \"{directory}\"\ntarget = \"/writable\"\nwritable = true\n"
+    );
+    std::os::unix::fs::chown(shared.path(), Some(1000), None).unwrap();
+    let b = Box::up("hostnet", FOREVER, &spec);
+    let pid = b.runtime.state(&b.id).unwrap().unwrap().pid.unwrap();
+    let net = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+    assert_eq!(net(&pid.to_string()), net("self"));
+    assert_eq!(b.exec("cat /shared/f /etc/one"), (0, "from the switchfrom the switch".to_owned()));
+    assert!(b.exec("touch /shared/x").1.contains("Read-only"));
+    assert_eq!(b.exec("touch /writable/x").0, 0);
+    assert!(shared.path().join("x").exists());
+    assert!(b.exec("id").1.starts_with("uid=1000(app) gid=1000"));
+    assert!(b.exec("cat /sys/class/net/lo/mtu").0 == 0);
+    // A user that is not root has the capability as well, over execve.
+    let (_, said) = b.exec("cat /proc/self/status");
+    assert!(said.contains("CapEff:\t0000000000002000"), "{said}");
+}
+
+#[test]
+fn limits_are_what_the_kernel_says_and_hold() {
+    if !containers("limits_are_what_the_kernel_says_and_hold") {
+        return;
+    }
+    let cgroups = Cgroups::detect().unwrap();
+    let spec = "[limits]\nmemory = \"32M\"\npids = 20\ncpus = \"0.5\"\n";
+    let b = Box::new("limits", FOREVER, spec);
+    if let Err(error) = b.prepare(&cgroups, false) {
+        eprintln!("skipped: limits_are_what_the_kernel_says_and_hold: {error}");
+        return;
+    }
+    b.create().unwrap();
+    b.runtime.start(&b.id).unwrap();
+    assert_eq!(b.cgroup("memory", "memory.limit_in_bytes", "memory.max"), (32 << 20).to_string());
+    assert_eq!(b.cgroup("pids", "pids.max", "pids.max"), "20");
+    let cpu = b.cgroup("cpu", "cpu.cfs_quota_us", "cpu.max");
+    assert!(cpu == "50000" || cpu == "50000 100000", "{cpu}");
+    let (code, _) = b.exec("tail /dev/zero");
+    assert_ne!(code, 0, "a process that takes all memory is killed");
+    assert_eq!(b.status(), Some(Status::Running), "and the container is not");
+    let (_, said) = b.exec("i=0; while [ $i -lt 40 ]; do sleep 1 & i=$((i+1)); done");
+    assert!(said.contains("fork"), "{said}");
+}
+
+#[test]
+fn without_a_controller_the_limit_falls_back_after_consent() {
+    if !containers("without_a_controller_the_limit_falls_back_after_consent") {
+        return;
+    }
+    let b = Box::new(
+        "fallback",
+        &format!("tail /dev/zero; echo survived; {FOREVER}"),
+        "[limits]\nmemory = \"32M\"\n",
+    );
+    // This machine, as if nobody had mounted its memory controller.
+    let without = match Cgroups::detect().unwrap() {
+        Cgroups::V1(mut set) => {
+            set.remove("memory");
+            Cgroups::V1(set)
+        }
+        Cgroups::V2(mut set) => {
+            set.remove("memory");
+            Cgroups::V2(set)
+        }
+        Cgroups::None => Cgroups::None,
+    };
+    let refused = b.prepare(&without, false).unwrap_err().to_string();
+    assert!(refused.contains("memory controller") && refused.contains("--allow-degraded"), "{refused}");
+    assert!(!b.bench.path("run/config.json").exists(), "nothing is written without consent");
+    let degraded = b.prepare(&without, true).unwrap();
+    assert_eq!(degraded.len(), 1);
+    b.create().unwrap();
+    b.runtime.start(&b.id).unwrap();
+    let pid = b.runtime.state(&b.id).unwrap().unwrap().pid.unwrap();
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let space = limits.lines().find(|l| l.starts_with("Max address space")).unwrap();
+    assert!(space.contains("33554432"), "{space}");
+    b.until("tail's end", || b.log().contains("survived"));
+    assert!(b.log().contains("out of memory"), "{}", b.log());
+    assert_eq!(
+        b.exec("echo yes"),
+        (0, "yes\n".to_owned()),
+        "commands can be run although the limit is small"
+    );
+}
+
+#[test]
+fn what_the_runtime_refuses_is_told_in_its_words() {
+    if !containers("what_the_runtime_refuses_is_told_in_its_words") {
+        return;
+    }
+    let spec = "[[mounts]]\nsource = \"/no/such/place\"\ntarget = \"/x\"\n";
+    let b = Box::new("refused", FOREVER, spec);
+    b.prepare(&Cgroups::detect().unwrap(), false).unwrap();
+    let error = b.create().unwrap_err().to_string();
+    assert!(error.contains("runc create refused-") && error.contains("/no/such/place"), "{error}");
+    b.runtime.delete(&b.id).unwrap();
+    assert_eq!(b.status(), None, "a failed creation leaves nothing");
+
+    let b = Box::up("exec", FOREVER, "");
+    let exec = |args: &[&str]| {
+        let args: Vec<String> = args.iter().map(|a| (*a).to_owned()).collect();
+        b.runtime.exec(&b.id, &args, Duration::from_secs(1))
+    };
+    assert_eq!(exec(&["/bin/sh", "-c", "exit 42"]).unwrap().code, 42);
+    let error = exec(&["/bin/none"]).unwrap_err().to_string();
+    assert!(error.contains("/bin/none"), "{error}");
+    // A command line that no other process has.
+    let pause = format!("{}.125", 10_000 + std::process::id());
+    let error = exec(&["/bin/sleep", &pause]).unwrap_err().to_string();
+    assert!(error.contains(&pause) && error.contains("did not end within 1 s"), "{error}");
+    let lines = fs::read_dir("/proc").unwrap().flatten().map(|e| fs::read(e.path().join("cmdline")));
+    let sleepers =
+        lines.flatten().filter(|l| l.starts_with(b"/bin/sleep\0") && l[11..].starts_with(pause.as_bytes()));
+    assert_eq!(sleepers.count(), 0, "it is killed, not only given up");
+    let error = Runc::new("/no/runc", b.bench.path("other")).start(&b.id).unwrap_err().to_string();
+    assert!(error.contains("--runc"), "{error}");
+}
