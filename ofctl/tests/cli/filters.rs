@@ -84,7 +84,7 @@ fn a_refused_line_says_where_and_why_and_the_others_go_through() {
     let twice = "040e0048000000000000000000000000000000000000000000000000000080\
                  00ffffffffffffffffffffffff00000000000100148000000400000001800000040000000200000000";
     let (out, status) =
-        filter(&["decode", "-"], &format!("{twice}\n0114000800000000\n0414000900\n04xx\n0414000800000000\n"));
+        filter(&["decode", "-"], &format!("{twice}\n0914000800000000\n0414000900\n04xx\n0414000800000000\n"));
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!((lines.len(), status), (5, 1), "{out}");
     assert!(lines[0].contains("line 1") && lines[0].ends_with("(OFPBMC_DUP_FIELD)"), "{out}");

@@ -627,8 +627,25 @@ pub(crate) enum Command {
 }
 
 /// Options that take their value from the next argument, wherever they stand.
-const WITH_VALUE: [&str; 9] =
-    ["-O", "--protocols", "--rundir", "-t", "--timeout", "-P", "--packet-in-format", "--interval", "--color"];
+const WITH_VALUE: [&str; 17] = [
+    "-O",
+    "--protocols",
+    "--rundir",
+    "-t",
+    "--timeout",
+    "-p",
+    "--private-key",
+    "-c",
+    "--certificate",
+    "-C",
+    "--ca-cert",
+    "-P",
+    "--packet-in-format",
+    "--interval",
+    "--color",
+    "--db",
+    "--database",
+];
 
 /// Moves options that stand before the command behind it, where ovs-ofctl takes them too.
 pub(crate) fn commands_options_after_it(all: Vec<OsString>) -> Vec<OsString> {
@@ -668,6 +685,10 @@ mod tests {
     fn options_may_stand_before_the_command() {
         let cli = parse(&["-O", "OpenFlow13", "--strict", "del-flows", "br0", "table=1"]).unwrap();
         assert!(matches!(cli.command, Command::DelFlows { strict: true, .. }));
+        let cli = parse(&[
+            "-p", "k", "-c", "c", "-C", "ca", "--color", "never", "-P", "standard", "monitor", "br0",
+        ]);
+        assert!(matches!(cli.unwrap().command, Command::Monitor { .. }));
         let cli = parse(&["--sort=in_port", "--rsort", "dump-flows", "br0"]).unwrap();
         let Command::DumpFlows { sort, rsort, .. } = cli.command else { panic!() };
         assert_eq!((sort, rsort), (vec!["in_port".to_owned()], vec!["priority".to_owned()]));
