@@ -9,11 +9,13 @@
 //! ```text
 //! workstation$ sluice-switch keygen release.key
 //! workstation$ docker save agent:1.4 | sluice-switch pack - --spec agent.toml --key release.key -o agent-1.4.slb
-//! switch#      sluice-switch verify agent-1.4.slb --trust release.key.pub
-//! switch#      sluice-switch unpack agent-1.4.slb /var/lib/agent-1.4 --trust release.key.pub
+//! switch#      sluice-switch install agent-1.4.slb --trust release.key.pub
+//! switch#      sluice-switch status
+//! switch#      sluice-switch rollback agent
 //! ```
 //!
-//! The description `agent.toml` is in [`bundle::Spec`], the commands in [`cli`], the format in [`bundle`].
+//! and in a script at boot, `sluice-switch up`. The description `agent.toml` is in [`bundle::Spec`], the commands are
+//! in [`cli`], the bundle's format in [`bundle`], what is where on the switch in [`release`].
 //!
 //! # What can be relied on
 //!
@@ -21,13 +23,20 @@
 //! - Nothing of a bundle is parsed before a trusted key's signature of it was checked, and every file is compared
 //!   with the digest that was signed.
 //! - A hostile image can at most make packing fail: layers are applied in memory ([`rootfs`]).
-//! - A directory is unpacked whole or not at all, also when the power fails.
+//! - A release is unpacked whole or not at all, and files that another release has take no space again.
+//! - A new release runs on trial; it is committed by one rename after it has shown that it works, and otherwise the
+//!   old one is brought back. Whoever is killed in between, and whenever the power fails, `up` finds one of the two.
+//! - An application has a read-only root, no new privileges, and no capability that its signed manifest does not
+//!   name. Where a limit cannot be held by a control group, that needs consent and is told.
+//!
+//! What cannot: without a supervisor, an application that ends stays ended until `up`; its log is put aside only
+//! when it starts; and there is no way yet to bring a bundle to the switch but the operator's own.
 //!
 //! # Layers
 //!
 //! ```text
-//! cli -> bundle -> image -> rootfs -> tar
-//!          \----------> canonical, digest
+//! cli -> release -> runtime -> bundle -> image -> rootfs -> tar
+//!                                   \----------> canonical, digest
 //! ```
 
 pub mod bundle;

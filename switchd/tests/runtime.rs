@@ -15,6 +15,80 @@ use sluice_switch::runtime::{Cgroups, Degraded, Runc, Runtime, RuntimeError, Sta
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The runtimes that pass this suite.
+#[derive(Clone, Copy)]
+enum With {
+    Runc,
+    #[cfg(feature = "libcontainer")]
+    Libcontainer,
+}
+
+impl With {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Runc => "runc",
+            #[cfg(feature = "libcontainer")]
+            Self::Libcontainer => "lib",
+        }
+    }
+
+    fn runtime(self, root: PathBuf) -> Runc {
+        match self {
+            Self::Runc => Runc::new("runc", root),
+            #[cfg(feature = "libcontainer")]
+            Self::Libcontainer => Runc::libcontainer(env!("CARGO_BIN_EXE_sluice-switch"), root),
+        }
+    }
+
+    /// Whether it can be tested here; otherwise says why not.
+    fn usable(self, test: &str) -> bool {
+        match self {
+            Self::Runc => containers(test),
+            #[cfg(feature = "libcontainer")]
+            Self::Libcontainer => {
+                let kernel = Runc::kernel_can(std::path::Path::new(env!("CARGO_BIN_EXE_sluice-switch")));
+                if !kernel {
+                    eprintln!("skipped: {test} with libcontainer needs Linux 5.12");
+                }
+                kernel && containers(test)
+            }
+        }
+    }
+}
+
+/// Every test, once for each runtime.
+macro_rules! suite {
+    ($($test:ident)*) => {
+        mod runc {
+            $(#[test]
+            fn $test() {
+                if super::With::Runc.usable(stringify!($test)) {
+                    super::$test(super::With::Runc);
+                }
+            })*
+        }
+
+        #[cfg(feature = "libcontainer")]
+        mod libcontainer {
+            $(#[test]
+            fn $test() {
+                if super::With::Libcontainer.usable(stringify!($test)) {
+                    super::$test(super::With::Libcontainer);
+                }
+            })*
+        }
+    };
+}
+
+suite! {
+    a_container_goes_through_its_life
+    the_process_is_confined
+    the_host_network_mounts_and_another_user_are_given_when_asked_for
+    limits_are_what_the_kernel_says_and_hold
+    without_a_controller_the_limit_falls_back_after_consent
+    what_the_runtime_refuses_is_told_in_its_words
+}
+
 /// A container of a test, removed at its end however that comes.
 struct Box {
     bench: Bench,
@@ -26,16 +100,16 @@ struct Box {
 
 impl Box {
     /// Unpacks a busybox image whose command is `script`, with more of a description.
-    fn new(name: &str, script: &str, spec: &str) -> Self {
+    fn new(with: With, name: &str, script: &str, spec: &str) -> Self {
         let bench = Bench::new();
         // Tests of several programs may run at once.
-        let id = format!("{name}-{}", std::process::id());
+        let id = format!("{name}-{}-{}", with.name(), std::process::id());
         fs::write(bench.path("spec.toml"), format!("app = \"{id}\"\nversion = \"1\"\n{spec}")).unwrap();
         bench.pack(&busybox(script).docker_save(), "app.slb");
         let bundle = Bundle::open(&bench.path("app.slb"), &Trust::Anyone).unwrap();
         let digest = bundle.digest;
         let manifest = unpack(bundle, &bench.path("release"), &Shared::default()).unwrap();
-        let runtime = Runc::new("runc", bench.path("runc"));
+        let runtime = with.runtime(bench.path("state"));
         Self { bench, runtime, id: id.parse().unwrap(), manifest, digest }
     }
 
@@ -53,8 +127,8 @@ impl Box {
     }
 
     /// Prepares, creates and starts.
-    fn up(name: &str, script: &str, spec: &str) -> Self {
-        let this = Self::new(name, script, spec);
+    fn up(with: With, name: &str, script: &str, spec: &str) -> Self {
+        let this = Self::new(with, name, script, spec);
         this.prepare(&Cgroups::detect().unwrap(), false).unwrap();
         this.create().unwrap();
         this.runtime.start(&this.id).unwrap();
@@ -110,12 +184,8 @@ impl Drop for Box {
 
 const FOREVER: &str = "trap 'echo got TERM; exit 0' TERM; echo up; while :; do sleep 0.05; done";
 
-#[test]
-fn a_container_goes_through_its_life() {
-    if !containers("a_container_goes_through_its_life") {
-        return;
-    }
-    let b = Box::new("life", FOREVER, "");
+fn a_container_goes_through_its_life(with: With) {
+    let b = Box::new(with, "life", FOREVER, "");
     assert_eq!(b.status(), None);
     b.prepare(&Cgroups::detect().unwrap(), false).unwrap();
     let pid = b.create().unwrap();
@@ -145,13 +215,9 @@ fn a_container_goes_through_its_life() {
     assert_eq!(b.status(), None, "a running container is killed");
 }
 
-#[test]
-fn the_process_is_confined() {
-    if !containers("the_process_is_confined") {
-        return;
-    }
+fn the_process_is_confined(with: With) {
     let spec = "capabilities = [\"CAP_NET_ADMIN\"]\ntmpfs = [\"/tmp\", \"/run\"]\n";
-    let b = Box::up("confined", FOREVER, spec);
+    let b = Box::up(with, "confined", FOREVER, spec);
     let pid = b.runtime.state(&b.id).unwrap().unwrap().pid.unwrap();
     b.until("its first line", || b.log().contains("up"));
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -184,11 +250,7 @@ fn the_process_is_confined() {
     assert!(links.contains("lo") && !links.contains("eth"), "{links}");
 }
 
-#[test]
-fn the_host_network_mounts_and_another_user_are_given_when_asked_for() {
-    if !containers("the_host_network_mounts_and_another_user_are_given_when_asked_for") {
-        return;
-    }
+fn the_host_network_mounts_and_another_user_are_given_when_asked_for(with: With) {
     let shared = tempfile::tempdir().unwrap();
     fs::write(shared.path().join("f"), "from the switch").unwrap();
     let directory = shared.path().display();
@@ -199,7 +261,7 @@ fn the_host_network_mounts_and_another_user_are_given_when_asked_for() {
          [[mounts]]\nsource = \"{directory}\"\ntarget = \"/writable\"\nwritable = true\n"
     );
     std::os::unix::fs::chown(shared.path(), Some(1000), None).unwrap();
-    let b = Box::up("hostnet", FOREVER, &spec);
+    let b = Box::up(with, "hostnet", FOREVER, &spec);
     let pid = b.runtime.state(&b.id).unwrap().unwrap().pid.unwrap();
     let net = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
     assert_eq!(net(&pid.to_string()), net("self"));
@@ -214,14 +276,10 @@ fn the_host_network_mounts_and_another_user_are_given_when_asked_for() {
     assert!(said.contains("CapEff:\t0000000000002000"), "{said}");
 }
 
-#[test]
-fn limits_are_what_the_kernel_says_and_hold() {
-    if !containers("limits_are_what_the_kernel_says_and_hold") {
-        return;
-    }
+fn limits_are_what_the_kernel_says_and_hold(with: With) {
     let cgroups = Cgroups::detect().unwrap();
     let spec = "[limits]\nmemory = \"32M\"\npids = 20\ncpus = \"0.5\"\n";
-    let b = Box::new("limits", FOREVER, spec);
+    let b = Box::new(with, "limits", FOREVER, spec);
     if let Err(error) = b.prepare(&cgroups, false) {
         eprintln!("skipped: limits_are_what_the_kernel_says_and_hold: {error}");
         return;
@@ -239,12 +297,9 @@ fn limits_are_what_the_kernel_says_and_hold() {
     assert!(said.contains("fork"), "{said}");
 }
 
-#[test]
-fn without_a_controller_the_limit_falls_back_after_consent() {
-    if !containers("without_a_controller_the_limit_falls_back_after_consent") {
-        return;
-    }
+fn without_a_controller_the_limit_falls_back_after_consent(with: With) {
     let b = Box::new(
+        with,
         "fallback",
         &format!("tail /dev/zero; echo survived; {FOREVER}"),
         "[limits]\nmemory = \"32M\"\n",
@@ -281,20 +336,25 @@ fn without_a_controller_the_limit_falls_back_after_consent() {
     );
 }
 
-#[test]
-fn what_the_runtime_refuses_is_told_in_its_words() {
-    if !containers("what_the_runtime_refuses_is_told_in_its_words") {
-        return;
-    }
+fn what_the_runtime_refuses_is_told_in_its_words(with: With) {
+    let cgroups = Cgroups::detect().unwrap();
     let spec = "[[mounts]]\nsource = \"/no/such/place\"\ntarget = \"/x\"\n";
-    let b = Box::new("refused", FOREVER, spec);
-    b.prepare(&Cgroups::detect().unwrap(), false).unwrap();
+    let b = Box::new(with, "mount", FOREVER, spec);
+    let error = b.prepare(&cgroups, false).unwrap_err().to_string();
+    assert!(error.contains("`/no/such/place` on `/x`") && error.contains("correct `mounts`"), "{error}");
+
+    let b = Box::new(with, "refused", FOREVER, "");
+    b.prepare(&cgroups, false).unwrap();
+    // A root that goes away between the two.
+    let config = b.bench.path("run/config.json");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("release/rootfs", "release/gone")).unwrap();
     let error = b.create().unwrap_err().to_string();
-    assert!(error.contains("runc create refused-") && error.contains("/no/such/place"), "{error}");
+    assert!(error.contains("failed to create refused-") && error.len() > 60, "{error}");
     b.runtime.delete(&b.id).unwrap();
     assert_eq!(b.status(), None, "a failed creation leaves nothing");
 
-    let b = Box::up("exec", FOREVER, "");
+    let b = Box::up(with, "exec", FOREVER, "");
     let exec = |args: &[&str]| {
         let args: Vec<String> = args.iter().map(|a| (*a).to_owned()).collect();
         b.runtime.exec(&b.id, &args, Duration::from_secs(1))
@@ -312,4 +372,32 @@ fn what_the_runtime_refuses_is_told_in_its_words() {
     assert_eq!(sleepers.count(), 0, "it is killed, not only given up");
     let error = Runc::new("/no/runc", b.bench.path("other")).start(&b.id).unwrap_err().to_string();
     assert!(error.contains("--runc"), "{error}");
+}
+
+/// libcontainer clones its caller, which hangs in a process with threads unless it is a helper that has none.
+#[cfg(feature = "libcontainer")]
+#[test]
+fn forty_creations_while_other_threads_allocate() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    if !With::Libcontainer.usable("forty_creations_while_other_threads_allocate") {
+        return;
+    }
+    let done = Arc::new(AtomicBool::new(false));
+    let threads = [(); 4].map(|()| {
+        let done = Arc::clone(&done);
+        std::thread::spawn(move || {
+            while !done.load(Ordering::Relaxed) {
+                std::hint::black_box(vec![1_u8; 100_000]);
+            }
+        })
+    });
+    let b = Box::new(With::Libcontainer, "forty", FOREVER, "");
+    b.prepare(&Cgroups::detect().unwrap(), false).unwrap();
+    for n in 0..40 {
+        b.create().unwrap_or_else(|e| panic!("creation {n}: {e}"));
+        b.runtime.delete(&b.id).unwrap();
+    }
+    done.store(true, Ordering::Relaxed);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
 }

@@ -21,6 +21,15 @@ use crate::runtime::{Cgroups, Runc, Runtime, Status, prepare};
 
 type Result = anyhow::Result<ExitCode>;
 
+/// What brings containers to life.
+#[cfg(feature = "libcontainer")]
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Backend {
+    Auto,
+    Runc,
+    Libcontainer,
+}
+
 /// The switch.
 #[derive(Debug, Args)]
 pub(super) struct MachineArgs {
@@ -38,14 +47,41 @@ pub(super) struct MachineArgs {
     /// The runtime's program
     #[arg(long, value_name = "PROGRAM", env = "SLUICE_SWITCH_RUNC", default_value = "runc")]
     runc: PathBuf,
+    /// Which runtime: runc, or libcontainer in this program; auto takes runc where there is one
+    #[arg(long, value_enum, default_value_t = Backend::Auto, env = "SLUICE_SWITCH_RUNTIME")]
+    #[cfg(feature = "libcontainer")]
+    runtime: Backend,
     /// Agree to limits that this switch can hold only in a weaker way
     #[arg(long)]
     allow_degraded: bool,
 }
 
 impl MachineArgs {
-    fn runtime(&self) -> Runc {
-        Runc::new(&self.runc, self.run_dir.join("runc"))
+    #[cfg(not(feature = "libcontainer"))]
+    fn runtime(&self) -> anyhow::Result<Runc> {
+        Ok(Runc::new(&self.runc, self.run_dir.join("runc")))
+    }
+
+    #[cfg(feature = "libcontainer")]
+    fn runtime(&self) -> anyhow::Result<Runc> {
+        let runc = Runc::new(&self.runc, self.run_dir.join("runc"));
+        let own = std::env::current_exe().context("finding this program")?;
+        // Each has its own place: neither can read the other's state.
+        let libcontainer = Runc::libcontainer(&own, self.run_dir.join("libcontainer"));
+        Ok(match self.runtime {
+            Backend::Runc => runc,
+            Backend::Libcontainer if Runc::kernel_can(&own) => libcontainer,
+            Backend::Libcontainer => bail!(
+                "this kernel lacks openat2, faccessat2 or mount_setattr, which libcontainer needs; use --runtime runc"
+            ),
+            Backend::Auto if runc.exists() => runc,
+            Backend::Auto if Runc::kernel_can(&own) => libcontainer,
+            Backend::Auto => bail!(
+                "there is no runc `{}`, and this kernel lacks openat2, faccessat2 or mount_setattr, which libcontainer \
+                 needs; install runc, or name it with --runc",
+                self.runc.display()
+            ),
+        })
     }
 
     fn machine<'a>(&self, runtime: &'a Runc) -> anyhow::Result<Machine<'a>> {
@@ -111,7 +147,7 @@ impl Install {
         }
         let bundle = open(&self.bundle, &trust)?;
         let app = bundle.manifest.app.clone();
-        let runtime = self.machine.runtime();
+        let runtime = self.machine.runtime()?;
         let machine = self.machine.machine(&runtime)?;
         let outcome = machine.install(bundle, told)?;
         show_outcome(output, &machine, &app, &outcome)
@@ -129,21 +165,21 @@ pub(super) struct OneApp {
 
 impl OneApp {
     pub(super) fn rollback(&self, output: &Output) -> Result {
-        let runtime = self.machine.runtime();
+        let runtime = self.machine.runtime()?;
         let machine = self.machine.machine(&runtime)?;
         let outcome = machine.rollback(&self.app, told)?;
         show_outcome(output, &machine, &self.app, &outcome)
     }
 
     pub(super) fn stop(&self, output: &Output) -> Result {
-        let runtime = self.machine.runtime();
+        let runtime = self.machine.runtime()?;
         self.machine.machine(&runtime)?.stop(&self.app)?;
         output.show(&json!({ "app": self.app, "stopped": true }), || format!("{} stopped", self.app))?;
         Ok(ExitCode::SUCCESS)
     }
 
     pub(super) fn remove(&self, output: &Output) -> Result {
-        let runtime = self.machine.runtime();
+        let runtime = self.machine.runtime()?;
         self.machine.machine(&runtime)?.remove(&self.app)?;
         output.show(&json!({ "app": self.app, "removed": true }), || format!("{} removed", self.app))?;
         Ok(ExitCode::SUCCESS)
@@ -169,7 +205,7 @@ impl SomeApps {
     }
 
     pub(super) fn up(&self, output: &Output) -> Result {
-        let runtime = self.machine.runtime();
+        let runtime = self.machine.runtime()?;
         let machine = self.machine.machine(&runtime)?;
         let mut shown = Vec::new();
         let mut failed = 0;
@@ -195,7 +231,7 @@ impl SomeApps {
     }
 
     pub(super) fn status(&self, output: &Output) -> Result {
-        let runtime = self.machine.runtime();
+        let runtime = self.machine.runtime()?;
         let machine = self.machine.machine(&runtime)?;
         let mut rows = Vec::new();
         let mut wrong = false;
@@ -292,7 +328,7 @@ pub(super) struct Exec {
 
 impl Exec {
     pub(super) fn run(&self, output: &Output) -> Result {
-        let runtime = self.machine.runtime();
+        let runtime = self.machine.runtime()?;
         let ran = runtime.exec(&self.app, &self.command, Duration::from_secs(self.timeout))?;
         if output.json {
             output.show(&json!({ "code": ran.code, "output": ran.output }), String::new)?;
@@ -318,7 +354,7 @@ impl Run {
         let bytes = fs::read(&path).with_context(|| format!("reading `{}`", path.display()))?;
         let manifest: crate::bundle::Manifest =
             crate::canonical::from_slice(&bytes).with_context(|| format!("`{}`", path.display()))?;
-        let runtime = self.machine.runtime();
+        let runtime = self.machine.runtime()?;
         let directory = self.machine.run_dir.join("foreground").join(manifest.app.as_str());
         let degraded = prepare(
             &manifest,

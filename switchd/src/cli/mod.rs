@@ -129,6 +129,12 @@ impl Output {
 
 /// Runs the command with these arguments.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    // Before anything that could begin a thread.
+    #[cfg(feature = "libcontainer")]
+    if args.get(1).is_some_and(|word| word == crate::runtime::helper::WORD) {
+        return ExitCode::from(crate::runtime::helper::run(args.into_iter().skip(1)));
+    }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {

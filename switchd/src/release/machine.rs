@@ -271,8 +271,10 @@ impl Machine<'_> {
         {
             store.set_previous(lock, from)?;
         }
+        let interrupted = journal.is_some_and(|journal| current != Some(journal.to));
         match current {
-            Some(current) if self.running(store.app())? == Some(current) => {}
+            // In an interrupted exchange the old release may have been told to end, and be about to.
+            Some(current) if !interrupted && self.running(store.app())? == Some(current) => {}
             Some(current) => {
                 self.end(store)?;
                 self.begin(store, current)?;

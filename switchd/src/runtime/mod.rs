@@ -1,11 +1,14 @@
 //! Containers on the switch.
 //!
 //! A [`Runtime`] is what brings a container to life; [`Runc`] does it by runc(8), which works on every kernel that
-//! switches have. What the container is comes from a bundle's manifest: [`prepare`] writes the `config.json` for it,
+//! switches have, or, with the feature `libcontainer`, by this program itself where there is no runc and the kernel
+//! is new enough. What the container is comes from a bundle's manifest: [`prepare`] writes the `config.json` for it,
 //! after asking the machine which limits it can hold ([`Cgroups`]).
 
 mod cgroup;
 mod config;
+#[cfg(feature = "libcontainer")]
+pub mod helper;
 mod runc;
 
 use std::collections::BTreeMap;
@@ -108,7 +111,7 @@ pub enum RuntimeError {
         source: io::Error,
     },
     /// The runtime refused.
-    #[error("runc {what} {id}: {message}")]
+    #[error("the runtime failed to {what} {id}: {message}")]
     Refused {
         /// What was tried.
         what: &'static str,
@@ -118,7 +121,7 @@ pub enum RuntimeError {
         message: String,
     },
     /// The runtime's answer is not understood.
-    #[error("runc state {id} answered what is not understood: {source}")]
+    #[error("what the runtime answered about {id} is not understood: {source}")]
     Answer {
         /// On which container.
         id: AppName,
@@ -134,6 +137,16 @@ pub enum RuntimeError {
         command: String,
         /// How long it was given.
         seconds: u64,
+    },
+    /// A path of the switch that is to be mounted and is not there.
+    #[error(
+        "`mounts` binds `{path}` on `/{target}`, and this switch has no such path; make it, or correct `mounts`"
+    )]
+    Mount {
+        /// Where in the container.
+        target: crate::rootfs::RootPath,
+        /// What is missing.
+        path: String,
     },
     /// A limit that this machine cannot hold, and that nobody agreed to do without.
     #[error("{}; agree with --allow-degraded", list(.0))]
@@ -158,7 +171,8 @@ fn list(degraded: &[Degraded]) -> String {
 /// weaker way. `directory` is on a file system that a reboot clears: what is in it fits this boot's machine.
 ///
 /// # Errors
-/// When a file cannot be written, or a limit cannot be held and `consent` is not given.
+/// When a file cannot be written, a mount's source is not there, or a limit cannot be held and `consent` is not
+/// given.
 pub fn prepare(
     manifest: &Manifest,
     digest: Digest,
@@ -170,6 +184,10 @@ pub fn prepare(
     let enforcement = cgroups.enforce(&manifest.run.limits);
     if !enforcement.degraded.is_empty() && !consent {
         return Err(RuntimeError::Degraded(enforcement.degraded));
+    }
+    // Runtimes do not all say which mount failed.
+    if let Some(mount) = manifest.run.mounts.iter().find(|mount| !Path::new(&mount.source).exists()) {
+        return Err(RuntimeError::Mount { target: mount.target.clone(), path: mount.source.clone() });
     }
     let io = |what, path: &Path| {
         let path = path.to_owned();

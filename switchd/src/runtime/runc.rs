@@ -25,6 +25,8 @@ const POLL: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone)]
 pub struct Runc {
     program: PathBuf,
+    /// Arguments before all others.
+    first: Vec<&'static str>,
     root: PathBuf,
 }
 
@@ -50,7 +52,37 @@ impl Runc {
     /// With the program, by path or by name, and the directory for its state: one of our own, so that no other
     /// user of runc on the switch meets our containers.
     pub fn new(program: impl Into<PathBuf>, root: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), root: root.into() }
+        Self { program: program.into(), first: Vec::new(), root: root.into() }
+    }
+
+    /// With the helper in `program`, which is a `sluice-switch` of this version.
+    #[cfg(feature = "libcontainer")]
+    pub fn libcontainer(program: impl Into<PathBuf>, root: impl Into<PathBuf>) -> Self {
+        Self { program: program.into(), first: vec![super::helper::WORD], root: root.into() }
+    }
+
+    /// Whether libcontainer would work here: whether the kernel has the system calls that it needs.
+    #[cfg(feature = "libcontainer")]
+    pub fn kernel_can(program: &Path) -> bool {
+        let mut command = Command::new(program);
+        command.args([
+            super::helper::WORD,
+            "--root",
+            "/",
+            "--log",
+            "/dev/null",
+            "--log-format",
+            "json",
+            "probe",
+        ]);
+        command.stdin(Stdio::null()).status().is_ok_and(|status| status.success())
+    }
+
+    /// Whether the program can be started.
+    pub fn exists(&self) -> bool {
+        let mut command = Command::new(&self.program);
+        command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok()
     }
 
     /// Where runc tells of an error: its stderr may be the container's.
@@ -68,7 +100,13 @@ impl Runc {
         // One call's log is enough.
         let _ = fs::remove_file(&log);
         let mut command = Command::new(&self.program);
-        command.arg("--root").arg(&self.root).arg("--log").arg(log).args(["--log-format", "json"]);
+        command
+            .args(&self.first)
+            .arg("--root")
+            .arg(&self.root)
+            .arg("--log")
+            .arg(log)
+            .args(["--log-format", "json"]);
         command.stdin(Stdio::null());
         Ok(command)
     }
@@ -86,7 +124,7 @@ impl Runc {
         let output =
             command.arg("state").arg(id.as_str()).output().map_err(|source| self.no_runtime(source))?;
         if !output.status.success() {
-            return Err(self.refused(id, "state", output.status));
+            return Err(self.refused(id, "tell the state of", output.status));
         }
         let answer = |source| RuntimeError::Answer { id: id.clone(), source };
         serde_json::from_slice(&output.stdout).map(Some).map_err(answer)
@@ -269,7 +307,7 @@ impl Runc {
         let output = String::from_utf8_lossy(&bytes).into_owned();
         // 255 is runc's own failure, and says so in its log.
         if status.code() == Some(255) && self.log(id).metadata().is_ok_and(|m| m.len() > 0) {
-            return Err(self.refused(id, "exec", status));
+            return Err(self.refused(id, "run a command in", status));
         }
         Ok(Ran { code: status.code().unwrap_or(128), output })
     }
