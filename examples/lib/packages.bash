@@ -17,6 +17,7 @@ PACKAGES_BY_COMMAND=(
     "unshare:util-linux"
     "setpriv:util-linux"
     "protoc:protobuf-compiler"
+    "openssl:openssl"
     "cc:gcc"
     "ld:binutils"
 )
