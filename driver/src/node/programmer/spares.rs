@@ -11,8 +11,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::model::EndpointId;
 
-/// How many are kept ready of each MTU.
+/// How many are made ready of each MTU.
 const READY: usize = 4;
+
+/// With how few of an MTU left more are made: not after every endpoint, because a switch that adds ports disturbs what
+/// it forwards, and because the kernel's lock on links is wanted by Docker meanwhile.
+const FEW: usize = 1;
 
 #[derive(Debug)]
 struct Inner {
@@ -21,12 +25,6 @@ struct Inner {
     taken: BTreeSet<EndpointId>,
     making: BTreeSet<EndpointId>,
     next: u64,
-}
-
-impl Inner {
-    fn lacking(&self, mtu: u16) -> usize {
-        READY.saturating_sub(self.ready.get(&mtu).map_or(0, Vec::len))
-    }
 }
 
 /// What no id of Docker's begins with: those are hexadecimal.
@@ -81,22 +79,21 @@ impl Spares {
         self.lock().taken.remove(spare);
     }
 
-    /// True where endpoints have these MTUs and some are to be made. What is ready of another MTU is let go.
-    pub(super) fn lacks(&self, mtus: &BTreeSet<u16>) -> bool {
-        let mut inner = self.lock();
-        inner.ready.retain(|mtu, _| mtus.contains(mtu));
-        inner.making.is_empty() && mtus.iter().any(|mtu| inner.lacking(*mtu) > 0)
-    }
-
-    /// Which to make, with their MTU: those that are missing. None while others are being made.
+    /// Which to make, with their MTU, where endpoints have these: those that are missing where few are left. What is
+    /// ready of another MTU is let go.
     pub(super) fn missing(&self, mtus: &BTreeSet<u16>) -> Vec<(EndpointId, u16)> {
         let mut inner = self.lock();
+        inner.ready.retain(|mtu, _| mtus.contains(mtu));
         if !inner.making.is_empty() {
             return Vec::new();
         }
         let mut missing = Vec::new();
         for mtu in mtus {
-            for _ in 0..inner.lacking(*mtu) {
+            let ready = inner.ready.get(mtu).map_or(0, Vec::len);
+            if ready > FEW {
+                continue;
+            }
+            for _ in ready..READY {
                 inner.next += 1;
                 let id = format!("{PREFIX}{:010x}", inner.next & NUMBERS);
                 let id: EndpointId = id.parse().expect("eleven letters and digits are an id");
@@ -137,10 +134,9 @@ mod tests {
         let spares = Spares::default();
         let mtus = BTreeSet::from([1450]);
         assert_eq!(spares.take(1450), None);
-        assert!(spares.lacks(&mtus));
         let missing = spares.missing(&mtus);
         assert_eq!(missing.len(), READY);
-        assert!(spares.missing(&mtus).is_empty() && !spares.lacks(&mtus), "they are being made");
+        assert!(spares.missing(&mtus).is_empty(), "they are being made");
         assert_eq!(spares.kept(|_| false).len(), READY);
         spares.made(missing.iter().map(|(id, mtu)| (id.clone(), *mtu, true)).collect());
         assert_eq!(spares.take(1500), None);
@@ -150,7 +146,9 @@ mod tests {
         spares.give_up(&two);
         let kept = spares.kept(|id| *id == one);
         assert!(!kept.contains(&one) && !kept.contains(&two) && kept.len() == READY - 2);
-        assert_eq!(spares.missing(&mtus).len(), 2);
+        assert!(spares.missing(&mtus).is_empty(), "enough are left");
+        assert!(spares.take(1450).is_some());
+        assert_eq!(spares.missing(&mtus).len(), READY - FEW);
     }
 
     #[test]
@@ -167,7 +165,7 @@ mod tests {
         let spares = Spares::default();
         let missing = spares.missing(&BTreeSet::from([1450]));
         spares.made(missing.into_iter().map(|(id, mtu)| (id, mtu, true)).collect());
-        assert!(!spares.lacks(&BTreeSet::new()));
+        assert!(spares.missing(&BTreeSet::new()).is_empty());
         assert!(spares.kept(|_| false).is_empty());
     }
 }

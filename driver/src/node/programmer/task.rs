@@ -25,10 +25,6 @@ use crate::reconcile::{self, ObservedPort};
 /// How long a link that could not be removed is left alone.
 const REMOVAL_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long after a change of the plan spare links are made. Docker has still to put the link of an endpoint that came
-/// into its sandbox, and would wait for the kernel and the processor.
-const SPARES_PAUSE: Duration = Duration::from_millis(100);
-
 /// When to try again what has failed.
 #[derive(Debug, Default)]
 struct Backoff {
@@ -81,8 +77,6 @@ pub(super) struct Task {
     spares: Spares,
     /// Whether those of a former agent were looked for.
     has_adopted: bool,
-    /// When to make the spares that are missing.
-    spares_at: Option<Instant>,
     /// Spares that are being made.
     makings: JoinSet<Vec<(EndpointId, u16, bool)>>,
 }
@@ -120,7 +114,6 @@ impl Task {
             leaving_links: HashSet::new(),
             spares,
             has_adopted: false,
-            spares_at: None,
             makings: JoinSet::new(),
         }
     }
@@ -146,7 +139,7 @@ impl Task {
             Some(programmed) => programmed.audited + self.config.audit_interval,
             None => Instant::now() + self.config.audit_interval,
         };
-        let at = [self.retry.at, self.spares_at].into_iter().flatten().fold(audit_at, Instant::min);
+        let at = self.retry.at.map_or(audit_at, |retry| retry.min(audit_at));
         tokio::select! {
             batch = self.inbox.recv() => {
                 match batch {
@@ -203,8 +196,6 @@ impl Task {
             RoundError::Ovsdb(_) => self.ovsdb = None,
             RoundError::OpenFlow(_) => self.openflow = None,
         }
-        // Only a round that comes to its end makes them; what is due must not call for one after another.
-        self.spares_at = None;
         self.retry.failed();
     }
 
@@ -283,7 +274,7 @@ impl Task {
             client.apply(removal, self.deadline()).await?;
         }
         self.remove_endpoints(&client, links, steps.delete_links);
-        self.keep_spares(&client, plan.links.values().map(|link| link.mtu).collect(), offload);
+        self.make_spares(&client, plan.links.values().map(|link| link.mtu).collect(), offload);
 
         debug!(
             revision = revision.0,
@@ -329,22 +320,9 @@ impl Task {
         }
     }
 
-    /// Sees to it that spare links are made, after a pause, where some are missing.
-    fn keep_spares(&mut self, client: &ovsdb::Client, mtus: BTreeSet<u16>, checksum_offload: bool) {
-        let now = Instant::now();
-        match self.spares_at {
-            None if self.spares.lacks(&mtus) => self.spares_at = Some(now + SPARES_PAUSE),
-            Some(at) if at <= now => {
-                self.spares_at = None;
-                self.make_spares(client, &mtus, checksum_offload);
-            }
-            _ => {}
-        }
-    }
-
     /// Makes the spare links that are missing, in the background.
-    fn make_spares(&mut self, client: &ovsdb::Client, mtus: &BTreeSet<u16>, checksum_offload: bool) {
-        let missing = self.spares.missing(mtus);
+    fn make_spares(&mut self, client: &ovsdb::Client, mtus: BTreeSet<u16>, checksum_offload: bool) {
+        let missing = self.spares.missing(&mtus);
         if missing.is_empty() {
             return;
         }
