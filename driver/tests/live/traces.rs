@@ -43,7 +43,7 @@ fn the_pipeline_fares_in_the_simulator_as_on_the_bridges() {
     let residents: Vec<Resident> = made
         .into_iter()
         .map(|(network, host, endpoint)| {
-            let port = bridges[host - 1].endpoint(lab.host(host), &endpoint);
+            let port = bridges[host - 1].endpoint(&endpoint);
             Resident { network, host, port, endpoint }
         })
         .collect();

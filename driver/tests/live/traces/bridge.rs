@@ -93,11 +93,10 @@ impl Bridge {
         bridge
     }
 
-    /// The port of an endpoint, by the mark that the agent put on it.
-    pub(super) fn endpoint(&self, host: &Host, endpoint: &Endpoint) -> OfPort {
-        let find = format!("--bare --columns=name find port external_ids:sluice-endpoint={}", endpoint.id);
-        let name = host.vsctl(&find);
-        match self.ports.get(name.trim()) {
+    /// The port of an endpoint, by its link, whose other end Docker was given.
+    pub(super) fn endpoint(&self, endpoint: &Endpoint) -> OfPort {
+        let name = endpoint.link.replacen("slc-", "slh-", 1);
+        match self.ports.get(&name) {
             Some((port, Kind::Endpoint)) => *port,
             other => panic!("endpoint {} is at port '{name}': {other:?}", endpoint.id),
         }
