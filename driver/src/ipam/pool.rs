@@ -80,6 +80,8 @@ pub struct Pool {
     spare: BTreeSet<IpAddr>,
     /// Lent to this node, not leased, and to be given back.
     returning: BTreeSet<IpAddr>,
+    /// Of those, the ones that a write of this node whose end nobody told may have given back already.
+    unsure: BTreeSet<IpAddr>,
     /// A demand is out: an address lent to this node may be an answer that is not read yet.
     asking: bool,
     /// The address given out last. The search goes on behind it, so that an address rests as long as possible.
@@ -97,6 +99,7 @@ impl Pool {
             releasing: BTreeSet::new(),
             spare: BTreeSet::new(),
             returning: BTreeSet::new(),
+            unsure: BTreeSet::new(),
             asking: false,
             cursor: None,
         }
@@ -132,6 +135,13 @@ impl Pool {
     /// The addresses that are to be given back to their blocks' owners.
     pub fn returning(&self) -> &BTreeSet<IpAddr> {
         &self.returning
+    }
+
+    /// True if an address is to be given back and that can be done now. What an earlier write may have given back
+    /// already, the owner may have lent again for the demand that is out; until the demand is withdrawn nobody here can
+    /// tell the new loan from the old.
+    pub fn is_returnable(&self, address: &IpAddr) -> bool {
+        self.returning.contains(address) && !(self.asking && self.unsure.contains(address))
     }
 
     /// The known block that has this address.
@@ -347,6 +357,8 @@ impl Pool {
         self.releasing.remove(&address);
         self.leases.remove(&address);
         if self.block_at(address).is_none_or(|(_, known)| known.block.owner != self.node) {
+            // While it was leased nothing gave it back.
+            self.unsure.remove(&address);
             self.returning.insert(address);
         }
     }
@@ -392,11 +404,17 @@ impl Pool {
             .map(|(address, _)| *address)
             .collect();
         self.returning.retain(|address| lent_here.contains(address));
+        self.unsure.retain(|address| lent_here.contains(address));
         if !self.asking {
             let idle = lent_here
                 .into_iter()
                 .filter(|address| !self.leases.contains_key(address) && !self.spare.contains(address));
-            self.returning.extend(idle);
+            for address in idle {
+                // A former process of this node may have begun to give it back.
+                if self.returning.insert(address) {
+                    self.unsure.insert(address);
+                }
+            }
         }
     }
 
@@ -488,7 +506,7 @@ impl Pool {
             if let Some(known) = prefix.and_then(|prefix| self.blocks.get_mut(&prefix)) {
                 known.block.lent.insert(*address, self.node.clone());
             }
-            self.returning.remove(address);
+            self.returned(*address);
             if !self.leases.contains_key(address) {
                 self.spare.insert(*address);
             }
@@ -506,6 +524,12 @@ impl Pool {
     /// The owner has the address again.
     pub fn returned(&mut self, address: IpAddr) {
         self.returning.remove(&address);
+        self.unsure.remove(&address);
+    }
+
+    /// A write that gives these addresses back is on its way to the store.
+    pub fn maybe_returned(&mut self, addresses: &[IpAddr]) {
+        self.unsure.extend(addresses.iter().filter(|address| self.returning.contains(address)));
     }
 
     // ---- giving blocks back ----
@@ -532,5 +556,53 @@ impl Pool {
         let known = self.blocks.get_mut(&prefix)?;
         known.leaving = true;
         Some(known)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    /// A pool of h2, with one block of h1's in which an address is lent to h2.
+    fn borrower(address: &str) -> (Pool, IpNet, IpAddr) {
+        let (h1, h2): (NodeName, NodeName) = ("h1".parse().unwrap(), "h2".parse().unwrap());
+        let (prefix, address): (IpNet, IpAddr) = ("10.5.0.0/27".parse().unwrap(), address.parse().unwrap());
+        let mut block = Block::new(h1);
+        block.lent.insert(address, h2.clone());
+        let mut pool = Pool::new(h2, prefix);
+        pool.observe_all(vec![(prefix, block, 7)]);
+        (pool, prefix, address)
+    }
+
+    /// The loan that a former process may have given back may be a new one while a demand is out.
+    #[test]
+    fn a_loan_that_was_found_is_not_given_back_while_a_demand_is_out() {
+        let (mut pool, _, address) = borrower("10.5.0.28");
+        assert!(pool.is_returnable(&address));
+        pool.begin_asking();
+        assert!(!pool.is_returnable(&address));
+        pool.finish_asking(&[address].into());
+        assert!(!pool.returning().contains(&address), "it was lent anew");
+        assert_eq!(pool.spare, [address].into());
+    }
+
+    /// What was leased all the time is still the loan that it was, until a write that gives it back is on its way.
+    #[test]
+    fn a_released_loan_is_given_back_while_a_demand_is_out_but_not_twice() {
+        let (mut pool, prefix, address) = borrower("10.5.0.28");
+        pool.begin_asking();
+        pool.finish_asking(&[address].into());
+        pool.take(address, Lease::requested(prefix, 1));
+        pool.begin_release(address);
+        pool.begin_asking();
+        pool.finish_release(address);
+        assert!(pool.is_returnable(&address));
+        pool.maybe_returned(&[address]);
+        assert!(!pool.is_returnable(&address), "the owner may have lent it again");
+        pool.finish_asking(&BTreeSet::new());
+        assert!(pool.is_returnable(&address), "no demand is out that it could answer");
+        pool.returned(address);
+        assert!(pool.returning().is_empty());
     }
 }

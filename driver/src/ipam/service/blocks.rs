@@ -232,7 +232,7 @@ impl Ipam {
         let mut todo: Vec<(IpNet, IpNet, Vec<IpAddr>)> = Vec::new();
         for (subnet, pool) in space.pools().iter() {
             let mut by_block: BTreeMap<IpNet, Vec<IpAddr>> = BTreeMap::new();
-            for address in pool.returning() {
+            for address in pool.returning().iter().filter(|address| pool.is_returnable(address)) {
                 let block = crate::ipam::block_of(*subnet, *address);
                 by_block.entry(block).or_default().push(*address);
             }
@@ -243,10 +243,13 @@ impl Ipam {
             // address would be leased twice after a crash.
             self.ledger.commit(Vec::new()).await?;
         }
-        for (subnet, prefix, addresses) in todo {
+        for (subnet, prefix, mut addresses) in todo {
             let key = keys::block(&shared.network, prefix);
             let mut entry = self.store.get(&key).await?;
             loop {
+                // Meanwhile a demand may have gone out, or have been met with one of them. A loan that comes after this
+                // changes the block's revision.
+                space.with_pool(&self.node, subnet, |pool| addresses.retain(|a| pool.is_returnable(a)));
                 let found = entry.as_ref().and_then(|entry| parse_block(&shared.network, entry));
                 let Some((_, mut block, revision)) = found else {
                     break;
@@ -258,6 +261,8 @@ impl Ipam {
                     break;
                 }
                 let write = Write::Put(key.clone(), json(&block));
+                // Before the end is known, which a caller that goes away does not wait for.
+                space.with_pool(&self.node, subnet, |pool| pool.maybe_returned(&addresses));
                 match self.store.commit(vec![unchanged(&key, revision)], vec![write]).await? {
                     TxnOutcome::Committed(revision) => {
                         space.with_pool(&self.node, subnet, |pool| pool.observe(prefix, block, revision.0));

@@ -59,7 +59,14 @@ impl Drop for Asking<'_> {
             self.shared.mark_untidy();
             BTreeSet::new()
         });
-        self.space.with_pool(&self.ipam.node, self.subnet, |pool| pool.finish_asking(&granted));
+        let is_returning = self.space.with_pool(&self.ipam.node, self.subnet, |pool| {
+            pool.finish_asking(&granted);
+            !pool.returning().is_empty()
+        });
+        // What could not be given back while the demand was out.
+        if is_returning {
+            self.shared.mark_untidy();
+        }
     }
 }
 
