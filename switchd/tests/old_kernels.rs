@@ -73,6 +73,27 @@ fn a_release_is_installed_on_kernels_without_new_system_calls() {
 }
 
 #[test]
+fn preflight_finds_system_calls_by_trying_them() {
+    let bench = Bench::new();
+    let calls =
+        [("pidfd_open", 434), ("clone3", 435), ("openat2", 437), ("faccessat2", 439), ("mount_setattr", 442)];
+    for first in [1_000, 442, 439, 437, 435, 434, 332, 312] {
+        let mut command = bench.command(&["preflight", "--json", "--state-dir", "state", "--allow-degraded"]);
+        // SAFETY: as above.
+        unsafe { command.pre_exec(move || forget_calls_from(first)) };
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        let report: serde_json::Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{first}: {e}: {said}"));
+        for (name, number) in calls {
+            assert_eq!(report["facts"]["calls"][name], number < first, "{name} of a kernel without {first}");
+        }
+        let lacks = report["facts"]["runtimes"]["kernel_lacks"].as_array().unwrap().len();
+        assert_eq!(lacks, calls[2..].iter().filter(|(_, number)| *number >= first).count(), "{first}");
+    }
+}
+
+#[test]
 fn the_filter_does_what_it_says() {
     use std::process::Command;
     // uname(2) is number 63.

@@ -27,7 +27,7 @@ mod unpack;
 pub use keys::{KeyError, KeyId, PublicKey, SecretKey, Signatures, Trust};
 pub use manifest::{
     AppName, Capability, Entry, FORMAT, Health, Limits, Manifest, ManifestError, Mode, Mount, Network,
-    Payload, Probe, Process, Run, Source, Version, Xattrs,
+    Payload, PortName, Probe, Process, Run, Source, Version, Xattrs,
 };
 pub use pack::{Input, PackError, Packed, pack};
 pub use read::{Bundle, BundleError, MAX_MANIFEST};

@@ -14,13 +14,18 @@
 //! | `sluice-switch stop APP`, `rm APP` | stops an application; removes all of it |
 //! | `sluice-switch status [APP…]` | what runs, what is committed; status 1 when they differ |
 //! | `sluice-switch logs APP`, `exec APP -- COMMAND` | what it wrote; a command inside it |
+//! | `sluice-switch preflight [BUNDLE]` | what the switch has and lacks; `--fix` makes good what is safe to |
+//! | `sluice-switch autostart enable\|disable\|status` | starts applications at boot |
+//! | `sluice-switch tend [APP…]` | keeps logs within bounds, starts again what has ended: for timers |
 //! | `sluice-switch gc [APP…]` | removes releases that are neither current nor previous |
 //!
 //! With `--json` a command prints one JSON object. Errors are one line on stderr. The exit status is 0 for success,
 //! 1 for failure and 2 for wrong usage.
 
+mod autostart;
 mod bundle;
 mod machine;
+mod preflight;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -67,9 +72,9 @@ enum Command {
     /// Put the previous release on trial, in the same way
     Rollback(machine::OneApp),
     /// Set right what a power cut left, and start what is committed: for boot scripts
-    Up(machine::SomeApps),
+    Up(machine::Up),
     /// Stop an application until `up` or a reboot
-    Stop(machine::OneApp),
+    Stop(machine::Stop),
     /// Stop an application and remove all of it
     Rm(machine::OneApp),
     /// Show what runs and what is committed; exit status 1 when they differ
@@ -80,6 +85,12 @@ enum Command {
     Exec(machine::Exec),
     /// Remove releases that are neither current nor previous
     Gc(machine::SomeApps),
+    /// Show what the switch has and lacks, for a bundle or for any; exit status 1 when something is missing
+    Preflight(preflight::Preflight),
+    /// Start what is committed at boot, under systemd, sysv scripts or cron
+    Autostart(autostart::Autostart),
+    /// Cut long logs; with --restart also start again what has ended by itself: for timers
+    Tend(machine::Tend),
 }
 
 /// Whose bundles are believed.
@@ -152,13 +163,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(command) => command.run(),
         Command::Install(command) => command.run(&output),
         Command::Rollback(command) => command.rollback(&output),
-        Command::Up(command) => command.up(&output),
-        Command::Stop(command) => command.stop(&output),
+        Command::Up(command) => command.run(&output),
+        Command::Stop(command) => command.run(&output),
         Command::Rm(command) => command.remove(&output),
         Command::Status(command) => command.status(&output),
         Command::Logs(command) => command.run(),
         Command::Exec(command) => command.run(&output),
         Command::Gc(command) => command.gc(&output),
+        Command::Preflight(command) => command.run(&output),
+        Command::Autostart(command) => command.run(&output),
+        Command::Tend(command) => command.run(&output),
     };
     match result {
         Ok(code) => code,
