@@ -93,6 +93,63 @@ fn preflight_finds_system_calls_by_trying_them() {
     }
 }
 
+/// By the directory of the runtime's state, which each has of its own.
+#[cfg(feature = "libcontainer")]
+#[test]
+fn on_an_old_kernel_runc_is_taken_and_without_it_the_reason_is_told() {
+    if !containers("on_an_old_kernel_runc_is_taken_and_without_it_the_reason_is_told") {
+        return;
+    }
+    let bench = Bench::new();
+    let app = format!("auto-{}", std::process::id());
+    let spec = format!(
+        "app = \"{app}\"\nversion = \"1\"\n[health]\nrunning = true\ninterval = \"50ms\"\nsoak = \"100ms\"\n"
+    );
+    fs::write(bench.path("spec.toml"), spec).unwrap();
+    bench.pack(&busybox("trap 'exit 0' TERM; while :; do sleep 0.05; done").docker_save(), "app.slb");
+    for first in [442, 439, 335, 313] {
+        let run = |args: &[&str]| {
+            let mut command = bench.command(args);
+            command
+                .env("SLUICE_SWITCH_STATE", bench.path("state"))
+                .env("SLUICE_SWITCH_RUN", bench.path("run"));
+            // SAFETY: as above.
+            unsafe { command.pre_exec(move || forget_calls_from(first)) };
+            let output = command.output().unwrap();
+            (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
+        };
+        let (status, error) = run(&["install", "app.slb", "--trust", "key.pub"]);
+        assert!(status.success(), "{first}: {error}");
+        assert!(
+            bench.path("run/runc").join(&app).exists() && !bench.path("run/libcontainer").join(&app).exists()
+        );
+        assert!(run(&["rm", &app]).0.success());
+        for runtime in ["auto", "libcontainer"] {
+            let (status, error) = run(&[
+                "install",
+                "app.slb",
+                "--trust",
+                "key.pub",
+                "--runc",
+                "/no/runc",
+                "--runtime",
+                runtime,
+            ]);
+            // An abort has no code.
+            assert_eq!(status.code(), Some(1), "{first} {runtime}: {error}");
+            assert!(error.contains("mount_setattr, which libcontainer needs"), "{error}");
+        }
+        let report = |args: &[&str]| {
+            let mut command = bench.command(args);
+            // SAFETY: as above.
+            unsafe { command.pre_exec(move || forget_calls_from(first)) };
+            String::from_utf8(command.output().unwrap().stdout).unwrap()
+        };
+        let table = report(&["preflight", "--runc", "/no/runc", "--state-dir", "state"]);
+        assert!(table.contains("libcontainer would not work: the kernel lacks"), "{table}");
+    }
+}
+
 #[test]
 fn the_filter_does_what_it_says() {
     use std::process::Command;

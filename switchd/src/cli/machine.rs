@@ -97,7 +97,16 @@ impl MachineArgs {
 
     /// The switch as a place to gather facts at.
     pub(super) fn place(&self) -> Place {
-        Place { root: "/".into(), state: self.state_dir.clone(), runc: self.runc.clone() }
+        #[cfg(not(feature = "libcontainer"))]
+        let (runc, libcontainer) = (true, false);
+        #[cfg(feature = "libcontainer")]
+        let (runc, libcontainer) = match self.runtime {
+            Backend::Auto => (true, true),
+            Backend::Runc => (true, false),
+            Backend::Libcontainer => (false, true),
+        };
+        let state = self.state_dir.clone();
+        Place { root: "/".into(), state, runc: runc.then(|| self.runc.clone()), libcontainer }
     }
 
     /// The arguments that make another call mean the same switch. Consent is not among them: it is written down with

@@ -121,8 +121,10 @@ pub struct Place {
     pub root: PathBuf,
     /// Where releases are kept.
     pub state: PathBuf,
-    /// The runtime's program.
-    pub runc: PathBuf,
+    /// The runtime's program; `None` when libcontainer was asked for.
+    pub runc: Option<PathBuf>,
+    /// Whether libcontainer is used where there is no runc.
+    pub libcontainer: bool,
 }
 
 impl Place {

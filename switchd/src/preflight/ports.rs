@@ -66,7 +66,8 @@ fn owner(place: &Place, inode: u64) -> Option<String> {
             .flatten()
             .find(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.as_os_str() == wanted.as_str()))?;
         let groups = fs::read_to_string(process.path().join("cgroup")).unwrap_or_default();
-        let app = groups.lines().find_map(|line| line.split_once(":/sluice/").map(|(_, app)| app.to_owned()));
+        // The group may itself lie below another, where this program runs in a container.
+        let app = groups.lines().find_map(|line| line.split_once("/sluice/").map(|(_, app)| app.to_owned()));
         let comm = || fs::read_to_string(process.path().join("comm")).ok().map(|name| name.trim().to_owned());
         app.map(|app| format!("sluice/{app}")).or_else(comm)
     })

@@ -17,7 +17,7 @@ pub struct Runtimes {
     pub version: Option<String>,
     /// Why it says nothing.
     pub error: Option<String>,
-    /// Whether this program has libcontainer in it.
+    /// Whether this program has libcontainer in it and may use it.
     pub libcontainer: bool,
     /// What libcontainer needs and the kernel lacks.
     pub kernel_lacks: Vec<String>,
@@ -29,26 +29,29 @@ const CHECK: &str = "runtime";
 
 impl Check for Runtimes {
     fn gather(place: &Place, needs: &Needs) -> Self {
-        let mut command = Command::new(&place.runc);
-        command.arg("--version").stdin(Stdio::null());
-        let (version, error) = match command.output() {
-            Ok(output) if output.status.success() => {
+        let asked = place
+            .runc
+            .as_ref()
+            .map(|program| Command::new(program).arg("--version").stdin(Stdio::null()).output());
+        let (version, error) = match asked {
+            None => (None, Some("it was not asked for".to_owned())),
+            Some(Ok(output)) if output.status.success() => {
                 let text = String::from_utf8_lossy(&output.stdout).into_owned();
                 (Some(text.lines().next().unwrap_or_default().to_owned()), None)
             }
             // There, but not for this machine, or without its libraries.
-            Ok(output) => {
+            Some(Ok(output)) => {
                 let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
                 (None, Some(format!("it ended with {}: {text}", output.status)))
             }
-            Err(error) => (None, Some(error.to_string())),
+            Some(Err(error)) => (None, Some(error.to_string())),
         };
         let lacks = SystemCalls::probe().lacks(&LIBCONTAINER);
         Self {
-            program: place.runc.display().to_string(),
+            program: place.runc.as_ref().map_or("runc".to_owned(), |program| program.display().to_string()),
             version,
             error,
-            libcontainer: cfg!(feature = "libcontainer"),
+            libcontainer: cfg!(feature = "libcontainer") && place.libcontainer,
             kernel_lacks: lacks.into_iter().map(str::to_owned).collect(),
             hybrid: ControlGroups::gather(place, needs).hybrid(),
         }
@@ -57,7 +60,7 @@ impl Check for Runtimes {
     fn judge(&self, needs: &Needs) -> Vec<Finding> {
         let Self { program, version, error, libcontainer, kernel_lacks, hybrid } = self;
         let library = match (libcontainer, kernel_lacks.as_slice()) {
-            (false, _) => "libcontainer is not in this program".to_owned(),
+            (false, _) => "no libcontainer".to_owned(),
             (true, []) => "libcontainer would work as well".to_owned(),
             (true, lacks) => format!("libcontainer would not work: the kernel lacks {}", lacks.join(", ")),
         };

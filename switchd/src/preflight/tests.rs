@@ -326,7 +326,8 @@ fn files_tell_which_switch_it_is() {
         (vec![], Profile::Plain),
     ] {
         let root = copy(&files);
-        let place = Place { root: root.path().into(), state: "/nowhere".into(), runc: "runc".into() };
+        let place =
+            Place { root: root.path().into(), state: "/nowhere".into(), runc: None, libcontainer: false };
         let os = SwitchOs::gather(&place, &Needs::default());
         assert_eq!(os.profile(), is, "{files:?}");
         assert!(!os.release.contains_key("HOME_URL"));
@@ -339,7 +340,7 @@ fn files_tell_which_switch_it_is() {
         ("proc/7/comm", "switchd\n"),
         ("proc/1/comm", "init\n"),
     ]);
-    let place = Place { root: root.path().into(), state: "/nowhere".into(), runc: "runc".into() };
+    let place = Place { root: root.path().into(), state: "/nowhere".into(), runc: None, libcontainer: false };
     let names = Names::gather(&place, &Needs::default());
     assert_eq!(names.switchd, ["/usr/sbin/switchd", "/lib/systemd/system/switchd.service"]);
     assert!(names.runs);
@@ -349,8 +350,12 @@ fn files_tell_which_switch_it_is() {
 
 #[test]
 fn this_machine_can_be_asked_and_its_facts_are_kept() {
-    let place =
-        Place { root: "/".into(), state: "/var/lib/sluice-switch".into(), runc: "/no/such/runc".into() };
+    let place = Place {
+        root: "/".into(),
+        state: "/var/lib/sluice-switch".into(),
+        runc: Some("/no/such/runc".into()),
+        libcontainer: true,
+    };
     let facts = Facts::gather(&place, &Needs::default());
     let text = serde_json::to_string(&facts).unwrap();
     assert_eq!(serde_json::from_str::<Facts>(&text).unwrap(), facts);
