@@ -79,7 +79,7 @@ pub enum Refusal {
     /// `OFPBIC_BAD_TABLE_ID`: a goto leads only to later tables.
     #[error("it goes to table {0}, which does not come after its own")]
     GotoBackwards(TableId),
-    /// `OFPBAC_UNSUPPORTED_ORDER`: not an action for an action set.
+    /// `OFPBAC_BAD_TYPE`: not an action for an action set.
     #[error("{0} cannot stand in an action set")]
     NotInActionSet(String),
     /// `OFPGMFC_INVALID_GROUP`: an indirect group has exactly one bucket.
@@ -157,7 +157,7 @@ impl Refusal {
             TagType(_) => "OFPBAC_BAD_ARGUMENT",
             TooManyTags => "OFPBAC_BAD_TAG",
             GotoBackwards(_) => "OFPBIC_BAD_TABLE_ID",
-            NotInActionSet(_) => "OFPBAC_UNSUPPORTED_ORDER",
+            NotInActionSet(_) => "OFPBAC_BAD_TYPE",
             IndirectBuckets(_) | Weight(_) | WatchesNothing | BadGroup(_) => "OFPGMFC_INVALID_GROUP",
             Watches => "OFPGMFC_WATCH_UNSUPPORTED",
             NoSuchGroup(_) => "OFPBAC_BAD_OUT_GROUP",

@@ -108,6 +108,11 @@ impl Switch {
             }
             Message::BundleControl(control) => self.bundle_control(control)?,
             Message::BundleAdd(add) => self.bundle_add(add)?,
+            Message::QueueGetConfigRequest(port)
+                if port != OfPort::ANY && !self.ports.is_empty() && !self.ports.contains_key(&port) =>
+            {
+                return Err(Refusal::Named("OFPQOFC_BAD_PORT"));
+            }
             Message::QueueGetConfigRequest(port) => {
                 vec![Message::QueueGetConfigReply { port, queues: Vec::new() }]
             }

@@ -287,6 +287,11 @@ impl Switch {
         self.tables.next_expiry()
     }
 
+    /// As [`Switch::next_expiry`], if that is not after `limit`; of many flows it then seldom looks at all.
+    pub fn next_expiry_by(&mut self, limit: Duration) -> Option<Duration> {
+        self.tables.next_expiry_by(limit)
+    }
+
     /// The flows that a request is about, with their counters, sorted by table, falling priority, and match.
     pub fn flows(&self, request: &FlowStatsRequest) -> Vec<FlowStats> {
         self.tables.stats(&super::flows::Criteria::of_request(request), self.now)

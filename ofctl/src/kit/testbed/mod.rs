@@ -359,11 +359,10 @@ impl<A: Application> Testbed<A> {
     /// Does the next thing, unless it is later than `limit`; `false` if there is nothing to do.
     fn step(&mut self, limit: Duration) -> bool {
         let next = self.queue.keys().next().map(|(at, _)| *at);
-        let expiry =
-            self.switches.iter().filter_map(|(id, attached)| Some((attached.node.next_expiry()?, *id)));
-        if let Some((at, id)) =
-            expiry.min().filter(|(at, _)| *at <= limit && next.is_none_or(|next| *at <= next))
-        {
+        // Flows go before anything else that happens at the same time.
+        let by = next.map_or(limit, |next| next.min(limit));
+        let expiry = self.switches.iter_mut().filter_map(|(id, it)| Some((it.node.next_expiry_by(by)?, *id)));
+        if let Some((at, id)) = expiry.min() {
             self.now = self.now.max(at);
             if let Some(attached) = self.switches.get_mut(&id) {
                 let messages = attached.node.advance(self.now);
