@@ -110,13 +110,14 @@ impl Tags {
         self.0[0].vid
     }
 
-    /// As they are written: a tag of VLAN 0 without a priority is none.
+    /// As they are written: one of VLAN 0 is none, whatever its priority, unless `other_config:priority-tags` of the port
+    /// wants it.
     fn written(&self, onto: &[Tag; MAX_TAGS]) -> [Tag; MAX_TAGS] {
         let mut tags = *onto;
         for (tag, part) in tags.iter_mut().zip(&self.0) {
-            tag.tci = part.vid | part.priority;
-            if tag.tci != 0 {
-                tag.tci |= TAG_PRESENT;
+            tag.tci = 0;
+            if part.vid != 0 {
+                tag.tci = part.vid | part.priority | TAG_PRESENT;
                 tag.tpid = if part.tpid == 0 { 0x8100 } else { part.tpid };
             }
         }
