@@ -2,8 +2,9 @@
 
 use super::key::{Key, MAX_TAGS, TAG_PRESENT};
 use crate::flow::FlowEntry;
+use crate::wire::versions::Bucket;
 use crate::wire::{
-    Action, BandKind, Bucket, CtFlags, CtZone, ErrorCode, Field, GroupId, GroupType, Learn, LearnSpec, Match,
+    Action, BandKind, CtFlags, CtZone, ErrorCode, Field, GroupId, GroupType, Learn, LearnSpec, Match,
     MeterId, OfPort, Prerequisite, SubField, TableId,
 };
 
@@ -237,7 +238,7 @@ pub(super) fn flow(entry: &FlowEntry) -> Result<(), Refusal> {
 /// Checks a group's buckets. Their packets may be any, so prerequisites are not checked.
 pub(super) fn group(id: GroupId, kind: GroupType, buckets: &[Bucket]) -> Result<(), Refusal> {
     super::groups::check(id, kind, buckets)?;
-    buckets.iter().try_for_each(|bucket| action_set(&bucket.actions))
+    buckets.iter().try_for_each(|bucket| action_set(&bucket.bucket.actions))
 }
 
 fn action_set(actions: &[Action]) -> Result<(), Refusal> {

@@ -31,6 +31,7 @@ pub use wiring::{End, HostId};
 use super::{Application, Connected, DatapathId, Effects, Event, Timer};
 use crate::flow::FlowStats;
 use crate::sim::{Packet, Switch, Verdict};
+use crate::wire::versions::GroupMod;
 use crate::wire::{ErrorMessage, FlowStatsRequest, Message, OfPort, PortDescription};
 
 /// Time that a frame takes over a link, and to or from a host.
@@ -250,6 +251,19 @@ impl<A: Application> Testbed<A> {
     pub fn manage(&mut self, switch: DatapathId, message: Message) -> Vec<Message> {
         assert!(self.switches.contains_key(&switch), "there is no switch {switch}");
         self.hear(switch, message)
+    }
+
+    /// The same of a group-mod that OpenFlow 1.3 has no words for.
+    ///
+    /// # Panics
+    /// If there is no such switch.
+    pub fn manage_group(&mut self, switch: DatapathId, change: &GroupMod) -> Vec<Message> {
+        let now = self.now;
+        let attached =
+            self.switches.get_mut(&switch).unwrap_or_else(|| panic!("there is no switch {switch}"));
+        let mut messages = attached.node.advance(now);
+        messages.extend(attached.node.change_group(change));
+        messages
     }
 
     /// A switch hears a message; gives what it says.
