@@ -43,6 +43,7 @@ pub mod bundle;
 pub mod canonical;
 pub mod cli;
 pub mod digest;
+pub mod fleet;
 pub mod image;
 pub mod release;
 pub mod rootfs;

@@ -13,6 +13,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::bundle::open;
+use super::fleet::FleetArgs;
 use super::{Output, TrustArgs};
 use crate::bundle::AppName;
 use crate::digest::Digest;
@@ -57,13 +58,18 @@ pub(super) struct MachineArgs {
 }
 
 impl MachineArgs {
+    /// What of this is for another box too. Where things are there is for the inventory to say.
+    fn words(&self) -> Option<String> {
+        self.allow_degraded.then(|| "--allow-degraded".to_owned())
+    }
+
     #[cfg(not(feature = "libcontainer"))]
-    fn runtime(&self) -> anyhow::Result<Runc> {
+    pub(super) fn runtime(&self) -> anyhow::Result<Runc> {
         Ok(Runc::new(&self.runc, self.run_dir.join("runc")))
     }
 
     #[cfg(feature = "libcontainer")]
-    fn runtime(&self) -> anyhow::Result<Runc> {
+    pub(super) fn runtime(&self) -> anyhow::Result<Runc> {
         let runc = Runc::new(&self.runc, self.run_dir.join("runc"));
         let own = std::env::current_exe().context("finding this program")?;
         // Each has its own place: neither can read the other's state.
@@ -84,7 +90,7 @@ impl MachineArgs {
         })
     }
 
-    fn machine<'a>(&self, runtime: &'a Runc) -> anyhow::Result<Machine<'a>> {
+    pub(super) fn machine<'a>(&self, runtime: &'a Runc) -> anyhow::Result<Machine<'a>> {
         Ok(Machine {
             state: self.state_dir.clone(),
             run: self.run_dir.clone(),
@@ -161,9 +167,16 @@ pub(super) struct OneApp {
     app: AppName,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    pub(super) fleet: FleetArgs,
 }
 
 impl OneApp {
+    /// The command as it is said to another box.
+    pub(super) fn words(&self, command: &str) -> Vec<String> {
+        [command.to_owned(), self.app.to_string()].into_iter().chain(self.machine.words()).collect()
+    }
+
     pub(super) fn rollback(&self, output: &Output) -> Result {
         let runtime = self.machine.runtime()?;
         let machine = self.machine.machine(&runtime)?;
@@ -193,9 +206,17 @@ pub(super) struct SomeApps {
     apps: Vec<AppName>,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    pub(super) fleet: FleetArgs,
 }
 
 impl SomeApps {
+    /// The command as it is said to another box.
+    pub(super) fn words(&self, command: &str) -> Vec<String> {
+        let apps = self.apps.iter().map(ToString::to_string);
+        [command.to_owned()].into_iter().chain(apps).chain(self.machine.words()).collect()
+    }
+
     fn apps(&self) -> anyhow::Result<Vec<AppName>> {
         let known = Store::apps(&self.machine.state_dir)?;
         if let Some(unknown) = self.apps.iter().find(|app| !known.contains(app)) {
@@ -299,9 +320,16 @@ pub(super) struct Logs {
     tail: u64,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    pub(super) fleet: FleetArgs,
 }
 
 impl Logs {
+    /// The command as it is said to another box.
+    pub(super) fn words(&self) -> Vec<String> {
+        vec!["logs".to_owned(), self.app.to_string(), "--tail".to_owned(), self.tail.to_string()]
+    }
+
     pub(super) fn run(&self) -> Result {
         let path = Store::new(&self.machine.state_dir, &self.app).log_path();
         let mut file = fs::File::open(&path).with_context(|| format!("opening `{}`", path.display()))?;
@@ -324,9 +352,18 @@ pub(super) struct Exec {
     timeout: u64,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    pub(super) fleet: FleetArgs,
 }
 
 impl Exec {
+    /// The command as it is said to another box.
+    pub(super) fn words(&self) -> Vec<String> {
+        let timeout = self.timeout.to_string();
+        let words = ["exec", self.app.as_str(), "--timeout", &timeout, "--"].map(str::to_owned);
+        words.into_iter().chain(self.command.iter().cloned()).collect()
+    }
+
     pub(super) fn run(&self, output: &Output) -> Result {
         let runtime = self.machine.runtime()?;
         let ran = runtime.exec(&self.app, &self.command, Duration::from_secs(self.timeout))?;

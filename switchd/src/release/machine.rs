@@ -264,7 +264,8 @@ impl Machine<'_> {
         Ok((store, lock))
     }
 
-    fn recover_locked(&self, store: &Store, lock: &Lock) -> Result<Option<Digest>, SwitchError> {
+    /// As [`recover`](Self::recover), for who holds the lock.
+    pub(crate) fn recover_locked(&self, store: &Store, lock: &Lock) -> Result<Option<Digest>, SwitchError> {
         let (journal, current) = (store.journal()?, store.current()?);
         if let Some(Journal { from: Some(from), to }) = journal
             && current == Some(to)
@@ -286,7 +287,8 @@ impl Machine<'_> {
         Ok(current)
     }
 
-    fn switch(
+    /// Puts a release on trial that is on the disk, as [`install`](Self::install) does.
+    pub(crate) fn switch(
         &self,
         store: &Store,
         lock: &Lock,
@@ -370,6 +372,13 @@ impl Machine<'_> {
 
     fn directory(&self, app: &AppName) -> PathBuf {
         self.run.join("apps").join(app.as_str())
+    }
+
+    /// Ends an application and takes away the release that runs and the one before, for who needs their space.
+    pub(crate) fn clear(&self, store: &Store, lock: &Lock) -> Result<(), SwitchError> {
+        // The link first: after a power cut nobody must look for what is half removed.
+        store.unlink_all(lock)?;
+        self.end(store)
     }
 
     /// Ends and removes the container, whichever release it is of. No error when there is none.
