@@ -28,12 +28,11 @@
 //!   old one is brought back. Whoever is killed in between, and whenever the power fails, `up` finds one of the two.
 //! - An application has a read-only root, no new privileges, and no capability that its signed manifest does not
 //!   name. Where a limit cannot be held by a control group, that needs consent and is told.
-//!
 //! - Before anything is put on a switch, [`preflight`] tells what it has and lacks. At boot everything is as it was
 //!   ([`autostart`]), and no daemon of ours stays.
 //!
 //! What cannot: an application that ends stays ended until `up`, or the next `tend --restart` where supervision was
-//! asked for; its log is cut by the same timer, so it may be longer between two looks; and there is no way yet to bring a bundle to the switch but the operator's own.
+//! asked for; and its log is cut by the same timer, so it may be longer between two looks.
 //!
 //! # Layers
 //!
@@ -48,6 +47,7 @@ pub mod bundle;
 pub mod canonical;
 pub mod cli;
 pub mod digest;
+pub mod fleet;
 pub mod image;
 pub mod preflight;
 pub mod release;

@@ -59,7 +59,7 @@ pub enum PayloadError {
 }
 
 /// Takes entries as they are read.
-pub(super) trait Sink {
+pub(crate) trait Sink {
     /// One entry; `content` is empty unless it is a file, and is checked after this returns.
     fn entry(&mut self, entry: &Entry, content: &mut dyn Read) -> io::Result<()>;
 }

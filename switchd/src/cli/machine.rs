@@ -13,6 +13,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::bundle::open;
+use super::fleet::FleetArgs;
 use super::{Output, TrustArgs};
 use crate::bundle::AppName;
 use crate::digest::Digest;
@@ -58,13 +59,18 @@ pub(super) struct MachineArgs {
 }
 
 impl MachineArgs {
+    /// What of this is for another box too. Where things are there is for the inventory to say.
+    pub(super) fn words(&self) -> Option<String> {
+        self.allow_degraded.then(|| "--allow-degraded".to_owned())
+    }
+
     #[cfg(not(feature = "libcontainer"))]
-    fn runtime(&self) -> anyhow::Result<Runc> {
+    pub(super) fn runtime(&self) -> anyhow::Result<Runc> {
         Ok(Runc::new(&self.runc, self.run_dir.join("runc")))
     }
 
     #[cfg(feature = "libcontainer")]
-    fn runtime(&self) -> anyhow::Result<Runc> {
+    pub(super) fn runtime(&self) -> anyhow::Result<Runc> {
         let runc = Runc::new(&self.runc, self.run_dir.join("runc"));
         let own = std::env::current_exe().context("finding this program")?;
         // Each has its own place: neither can read the other's state.
@@ -138,7 +144,7 @@ impl MachineArgs {
         Ok(words)
     }
 
-    fn machine<'a>(&self, runtime: &'a Runc) -> anyhow::Result<Machine<'a>> {
+    pub(super) fn machine<'a>(&self, runtime: &'a Runc) -> anyhow::Result<Machine<'a>> {
         Ok(Machine {
             state: self.state_dir.clone(),
             run: self.run_dir.clone(),
@@ -215,9 +221,16 @@ pub(super) struct OneApp {
     app: AppName,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    pub(super) fleet: FleetArgs,
 }
 
 impl OneApp {
+    /// The command as it is said to another box.
+    pub(super) fn words(&self, command: &str) -> Vec<String> {
+        [command.to_owned(), self.app.to_string()].into_iter().chain(self.machine.words()).collect()
+    }
+
     pub(super) fn rollback(&self, output: &Output) -> Result {
         let runtime = self.machine.runtime()?;
         let machine = self.machine.machine(&runtime)?;
@@ -243,41 +256,64 @@ pub(super) struct Stop {
     all: bool,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    pub(super) fleet: FleetArgs,
 }
 
 impl Stop {
+    /// The command as it is said to another box.
+    pub(super) fn words(&self) -> Vec<String> {
+        let apps = self.apps.iter().map(ToString::to_string);
+        let all = self.all.then(|| "--all".to_owned());
+        ["stop".to_owned()].into_iter().chain(apps).chain(all).chain(self.machine.words()).collect()
+    }
+
     pub(super) fn run(&self, output: &Output) -> Result {
         let runtime = self.machine.runtime()?;
         let machine = self.machine.machine(&runtime)?;
         let apps = if self.all { Store::apps(&self.machine.state_dir)? } else { self.apps.clone() };
-        // One that cannot be stopped does not keep the others running.
-        let mut failed = None;
-        for app in apps {
-            match machine.stop(&app) {
-                Ok(()) => {
-                    output.show(&json!({ "app": app, "stopped": true }), || format!("{app} stopped"))?
-                }
-                Err(error) => {
-                    if let Some(before) = failed.replace(error) {
-                        eprintln!("sluice-switch: {:#}", anyhow::Error::from(before));
-                    }
-                }
+        let mut rows = Vec::new();
+        let mut failed = false;
+        for app in &apps {
+            // One that cannot be stopped does not keep the others running.
+            let done = machine.stop(app).map_err(anyhow::Error::from);
+            if let (Err(error), [_]) = (&done, apps.as_slice()) {
+                bail!("{error:#}");
             }
+            if let Err(error) = &done {
+                failed = true;
+                eprintln!("sluice-switch: {app}: {error:#}");
+            }
+            rows.push(json!({ "app": app, "stopped": done.is_ok() }));
         }
-        failed.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
+        let shown = match rows.as_slice() {
+            [one] if !self.all => one.clone(),
+            _ => json!({ "apps": rows }),
+        };
+        output.show(&shown, || {
+            let stopped = rows.iter().filter(|row| row["stopped"] == true);
+            let names = stopped.filter_map(|row| row["app"].as_str()).map(|app| format!("{app} stopped"));
+            names.collect::<Vec<_>>().join("\n")
+        })?;
+        Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Up {
     #[command(flatten)]
-    apps: SomeApps,
+    pub(super) apps: SomeApps,
     /// First mount control groups where nobody has, as `preflight --fix` does
     #[arg(long)]
     fix: bool,
 }
 
 impl Up {
+    /// The command as it is said to another box.
+    pub(super) fn words(&self) -> Vec<String> {
+        self.apps.words("up").into_iter().chain(self.fix.then(|| "--fix".to_owned())).collect()
+    }
+
     pub(super) fn run(&self, output: &Output) -> Result {
         if self.fix {
             let place = self.apps.machine.place();
@@ -303,13 +339,18 @@ pub(super) fn fix(facts: &Facts) -> Vec<preflight::Fixed> {
 #[derive(Debug, Args)]
 pub(super) struct Tend {
     #[command(flatten)]
-    apps: SomeApps,
+    pub(super) apps: SomeApps,
     /// Also start again what has ended by itself, but not what `stop` stopped
     #[arg(long)]
     restart: bool,
 }
 
 impl Tend {
+    /// The command as it is said to another box.
+    pub(super) fn words(&self) -> Vec<String> {
+        self.apps.words("tend").into_iter().chain(self.restart.then(|| "--restart".to_owned())).collect()
+    }
+
     /// Says nothing when there was nothing to do: cron sends a mail for every line.
     pub(super) fn run(&self, output: &Output) -> Result {
         let runtime = self.apps.machine.runtime()?;
@@ -359,9 +400,17 @@ pub(super) struct SomeApps {
     apps: Vec<AppName>,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    pub(super) fleet: FleetArgs,
 }
 
 impl SomeApps {
+    /// The command as it is said to another box.
+    pub(super) fn words(&self, command: &str) -> Vec<String> {
+        let apps = self.apps.iter().map(ToString::to_string);
+        [command.to_owned()].into_iter().chain(apps).chain(self.machine.words()).collect()
+    }
+
     fn apps(&self) -> anyhow::Result<Vec<AppName>> {
         let known = Store::apps(&self.machine.state_dir)?;
         if let Some(unknown) = self.apps.iter().find(|app| !known.contains(app)) {
@@ -467,9 +516,16 @@ pub(super) struct Logs {
     tail: u64,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    pub(super) fleet: FleetArgs,
 }
 
 impl Logs {
+    /// The command as it is said to another box.
+    pub(super) fn words(&self) -> Vec<String> {
+        vec!["logs".to_owned(), self.app.to_string(), "--tail".to_owned(), self.tail.to_string()]
+    }
+
     pub(super) fn run(&self) -> Result {
         let path = Store::new(&self.machine.state_dir, &self.app).log_path();
         let mut file = fs::File::open(&path).with_context(|| format!("opening `{}`", path.display()))?;
@@ -492,9 +548,18 @@ pub(super) struct Exec {
     timeout: u64,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    pub(super) fleet: FleetArgs,
 }
 
 impl Exec {
+    /// The command as it is said to another box.
+    pub(super) fn words(&self) -> Vec<String> {
+        let timeout = self.timeout.to_string();
+        let words = ["exec", self.app.as_str(), "--timeout", &timeout, "--"].map(str::to_owned);
+        words.into_iter().chain(self.command.iter().cloned()).collect()
+    }
+
     pub(super) fn run(&self, output: &Output) -> Result {
         let runtime = self.machine.runtime()?;
         let ran = runtime.exec(&self.app, &self.command, Duration::from_secs(self.timeout))?;

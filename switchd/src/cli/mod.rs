@@ -18,12 +18,19 @@
 //! | `sluice-switch autostart enable\|disable\|status` | starts applications at boot |
 //! | `sluice-switch tend [APP…]` | keeps logs within bounds, starts again what has ended: for timers |
 //! | `sluice-switch gc [APP…]` | removes releases that are neither current nor previous |
+//! | `sluice-switch deploy BUNDLE… --inventory FILE` | brings bundles to boxes over ssh and puts them on trial there |
+//! | `sluice-switch enroll KEY.pub --inventory FILE` | makes boxes trust a key |
 //!
-//! With `--json` a command prints one JSON object. Errors are one line on stderr. The exit status is 0 for success,
+//! `rollback`, `up`, `stop`, `rm`, `status`, `logs`, `exec` and `gc` are for this machine, or, with `--inventory FILE`
+//! or `--host [USER@]HOST`, for others over ssh, as one table.
+//!
+//! With `--json` a command prints one JSON object; `deploy` prints one a line, as things happen, and at last one whose
+//! `event` is `summary`. Errors are one line on stderr. The exit status is 0 for success,
 //! 1 for failure and 2 for wrong usage.
 
 mod autostart;
 mod bundle;
+mod fleet;
 mod machine;
 mod preflight;
 
@@ -85,6 +92,13 @@ enum Command {
     Exec(machine::Exec),
     /// Remove releases that are neither current nor previous
     Gc(machine::SomeApps),
+    /// Bring bundles to boxes over ssh and put them on trial there
+    Deploy(Box<fleet::Deploy>),
+    /// Make boxes trust a key: what it signed can then be deployed to them
+    Enroll(fleet::Enroll),
+    /// The box's side of `deploy`, which begins it over ssh
+    #[command(name = "__receive", hide = true)]
+    Receive(fleet::Receive),
     /// Show what the switch has and lacks, for a bundle or for any; exit status 1 when something is missing
     Preflight(preflight::Preflight),
     /// Start what is committed at boot, under systemd, sysv scripts or cron
@@ -162,17 +176,82 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Unpack(command) => command.run(&output),
         Command::Run(command) => command.run(),
         Command::Install(command) => command.run(&output),
-        Command::Rollback(command) => command.rollback(&output),
-        Command::Up(command) => command.run(&output),
-        Command::Stop(command) => command.run(&output),
-        Command::Rm(command) => command.remove(&output),
-        Command::Status(command) => command.status(&output),
-        Command::Logs(command) => command.run(),
-        Command::Exec(command) => command.run(&output),
-        Command::Gc(command) => command.gc(&output),
-        Command::Preflight(command) => command.run(&output),
-        Command::Autostart(command) => command.run(&output),
-        Command::Tend(command) => command.run(&output),
+        Command::Rollback(command) => fleet::either(
+            &command.fleet,
+            || command.words("rollback"),
+            &output,
+            fleet::show_outcomes,
+            || command.rollback(&output),
+        ),
+        Command::Up(command) => fleet::either(
+            &command.apps.fleet,
+            || command.words(),
+            &output,
+            fleet::show_outcomes,
+            || command.run(&output),
+        ),
+        Command::Stop(command) => fleet::either(
+            &command.fleet,
+            || command.words(),
+            &output,
+            fleet::show_outcomes,
+            || command.run(&output),
+        ),
+        Command::Rm(command) => fleet::either(
+            &command.fleet,
+            || command.words("rm"),
+            &output,
+            fleet::show_outcomes,
+            || command.remove(&output),
+        ),
+        Command::Status(command) => fleet::either(
+            &command.fleet,
+            || command.words("status"),
+            &output,
+            fleet::show_status,
+            || command.status(&output),
+        ),
+        Command::Logs(command) => {
+            fleet::either_logs(&command.fleet, || command.words(), &output, || command.run())
+        }
+        Command::Exec(command) => fleet::either(
+            &command.fleet,
+            || command.words(),
+            &output,
+            fleet::show_exec,
+            || command.run(&output),
+        ),
+        Command::Deploy(command) => command.run(&output),
+        Command::Enroll(command) => command.run(&output),
+        Command::Receive(command) => command.run(),
+        Command::Gc(command) => fleet::either(
+            &command.fleet,
+            || command.words("gc"),
+            &output,
+            fleet::show_outcomes,
+            || command.gc(&output),
+        ),
+        Command::Preflight(command) => fleet::either(
+            &command.fleet,
+            || command.words(),
+            &output,
+            fleet::show_outcomes,
+            || command.run(&output),
+        ),
+        Command::Autostart(command) => fleet::either(
+            command.fleet(),
+            || command.words(),
+            &output,
+            fleet::show_outcomes,
+            || command.run(&output),
+        ),
+        Command::Tend(command) => fleet::either(
+            &command.apps.fleet,
+            || command.words(),
+            &output,
+            fleet::show_outcomes,
+            || command.run(&output),
+        ),
     };
     match result {
         Ok(code) => code,

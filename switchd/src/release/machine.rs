@@ -189,9 +189,6 @@ impl Machine<'_> {
         // not to replace it.
         let _ = self.recover_locked(&store, &lock);
         let to = store.add(&lock, bundle)?;
-        if self.consent {
-            store.allow_degraded(&lock, to)?;
-        }
         told(Step::Unpacked);
         self.switch(&store, &lock, to, &mut told)
     }
@@ -306,7 +303,8 @@ impl Machine<'_> {
         Ok((store, lock))
     }
 
-    fn recover_locked(&self, store: &Store, lock: &Lock) -> Result<Option<Digest>, SwitchError> {
+    /// As [`recover`](Self::recover), for who holds the lock.
+    pub(crate) fn recover_locked(&self, store: &Store, lock: &Lock) -> Result<Option<Digest>, SwitchError> {
         let (journal, current) = (store.journal()?, store.current()?);
         if let Some(Journal { from: Some(from), to }) = journal
             && current == Some(to)
@@ -328,13 +326,17 @@ impl Machine<'_> {
         Ok(current)
     }
 
-    fn switch(
+    /// Puts a release on trial that is on the disk, as [`install`](Self::install) does.
+    pub(crate) fn switch(
         &self,
         store: &Store,
         lock: &Lock,
         to: Digest,
         told: &mut dyn FnMut(Step),
     ) -> Result<Outcome, SwitchError> {
+        if self.consent {
+            store.allow_degraded(lock, to)?;
+        }
         let from = store.current()?;
         if from == Some(to) {
             self.recover_locked(store, lock)?;
@@ -413,6 +415,13 @@ impl Machine<'_> {
 
     fn directory(&self, app: &AppName) -> PathBuf {
         self.run.join("apps").join(app.as_str())
+    }
+
+    /// Ends an application and takes away the release that runs and the one before, for who needs their space.
+    pub(crate) fn clear(&self, store: &Store, lock: &Lock) -> Result<(), SwitchError> {
+        // The link first: after a power cut nobody must look for what is half removed.
+        store.unlink_all(lock)?;
+        self.end(store)
     }
 
     /// Ends and removes the container, whichever release it is of. No error when there is none.
