@@ -98,7 +98,8 @@ impl Autostart {
         match &self.action {
             Action::Disable(_) => words.push("disable".to_owned()),
             Action::Status(_) => words.push("status".to_owned()),
-            Action::Enable(Enable { init, cron, supervise, every, .. }) => {
+            Action::Enable(enable) => {
+                let Enable { init, cron, supervise, every, .. } = enable.as_ref();
                 let init = match init {
                     Choice::Auto => "auto",
                     Choice::Systemd => "systemd",
