@@ -29,22 +29,28 @@
 //! - An application has a read-only root, no new privileges, and no capability that its signed manifest does not
 //!   name. Where a limit cannot be held by a control group, that needs consent and is told.
 //!
-//! What cannot: without a supervisor, an application that ends stays ended until `up`; its log is put aside only
-//! when it starts; and there is no way yet to bring a bundle to the switch but the operator's own.
+//! - Before anything is put on a switch, [`preflight`] tells what it has and lacks. At boot everything is as it was
+//!   ([`autostart`]), and no daemon of ours stays.
+//!
+//! What cannot: an application that ends stays ended until `up`, or the next `tend --restart` where supervision was
+//! asked for; its log is cut by the same timer, so it may be longer between two looks; and there is no way yet to bring a bundle to the switch but the operator's own.
 //!
 //! # Layers
 //!
 //! ```text
-//! cli -> release -> runtime -> bundle -> image -> rootfs -> tar
+//! cli -> preflight, autostart
+//!     -> release -> runtime -> bundle -> image -> rootfs -> tar
 //!                                   \----------> canonical, digest
 //! ```
 
+pub mod autostart;
 pub mod bundle;
 pub mod canonical;
 pub mod cli;
 pub mod digest;
 pub mod fleet;
 pub mod image;
+pub mod preflight;
 pub mod release;
 pub mod rootfs;
 pub mod runtime;

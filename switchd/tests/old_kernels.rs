@@ -73,6 +73,84 @@ fn a_release_is_installed_on_kernels_without_new_system_calls() {
 }
 
 #[test]
+fn preflight_finds_system_calls_by_trying_them() {
+    let bench = Bench::new();
+    let calls =
+        [("pidfd_open", 434), ("clone3", 435), ("openat2", 437), ("faccessat2", 439), ("mount_setattr", 442)];
+    for first in [1_000, 442, 439, 437, 435, 434, 332, 312] {
+        let mut command = bench.command(&["preflight", "--json", "--state-dir", "state", "--allow-degraded"]);
+        // SAFETY: as above.
+        unsafe { command.pre_exec(move || forget_calls_from(first)) };
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        let report: serde_json::Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{first}: {e}: {said}"));
+        for (name, number) in calls {
+            assert_eq!(report["facts"]["calls"][name], number < first, "{name} of a kernel without {first}");
+        }
+        let lacks = report["facts"]["runtimes"]["kernel_lacks"].as_array().unwrap().len();
+        assert_eq!(lacks, calls[2..].iter().filter(|(_, number)| *number >= first).count(), "{first}");
+    }
+}
+
+/// By the directory of the runtime's state, which each has of its own.
+#[cfg(feature = "libcontainer")]
+#[test]
+fn on_an_old_kernel_runc_is_taken_and_without_it_the_reason_is_told() {
+    if !containers("on_an_old_kernel_runc_is_taken_and_without_it_the_reason_is_told") {
+        return;
+    }
+    let bench = Bench::new();
+    let app = format!("auto-{}", std::process::id());
+    let spec = format!(
+        "app = \"{app}\"\nversion = \"1\"\n[health]\nrunning = true\ninterval = \"50ms\"\nsoak = \"100ms\"\n"
+    );
+    fs::write(bench.path("spec.toml"), spec).unwrap();
+    bench.pack(&busybox("trap 'exit 0' TERM; while :; do sleep 0.05; done").docker_save(), "app.slb");
+    for first in [442, 439, 335, 313] {
+        let run = |args: &[&str]| {
+            let mut command = bench.command(args);
+            command
+                .env("SLUICE_SWITCH_STATE", bench.path("state"))
+                .env("SLUICE_SWITCH_RUN", bench.path("run"));
+            // SAFETY: as above.
+            unsafe { command.pre_exec(move || forget_calls_from(first)) };
+            let output = command.output().unwrap();
+            (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
+        };
+        let (status, error) = run(&["install", "app.slb", "--trust", "key.pub"]);
+        assert!(status.success(), "{first}: {error}");
+        assert!(
+            bench.path("run/runc").join(&app).exists() && !bench.path("run/libcontainer").join(&app).exists()
+        );
+        assert!(run(&["rm", &app]).0.success());
+        for runtime in ["auto", "libcontainer"] {
+            let (status, error) = run(&[
+                "install",
+                "app.slb",
+                "--trust",
+                "key.pub",
+                "--runc",
+                "/no/runc",
+                "--runtime",
+                runtime,
+            ]);
+            // An abort has no code.
+            assert_eq!(status.code(), Some(1), "{first} {runtime}: {error}");
+            assert!(error.contains("mount_setattr, which libcontainer needs"), "{error}");
+        }
+        let report = |args: &[&str]| {
+            let mut command = bench.command(args);
+            // SAFETY: as above.
+            unsafe { command.pre_exec(move || forget_calls_from(first)) };
+            String::from_utf8(command.output().unwrap().stdout).unwrap()
+        };
+        let table = report(&["preflight", "--runc", "/no/runc", "--state-dir", "state"]);
+        assert!(table.contains("libcontainer would not work: the kernel lacks"), "{table}");
+    }
+}
+
+#[test]
 fn the_filter_does_what_it_says() {
     use std::process::Command;
     // uname(2) is number 63.
