@@ -36,13 +36,14 @@
 //!
 //! ```text
 //! cli -> release -> runtime -> bundle -> image -> rootfs -> tar
-//!                                   \----------> canonical, digest
+//!  \---> export ----------------^  \----------> canonical, digest
 //! ```
 
 pub mod bundle;
 pub mod canonical;
 pub mod cli;
 pub mod digest;
+pub mod export;
 pub mod image;
 pub mod release;
 pub mod rootfs;
