@@ -97,13 +97,14 @@ fn the_agent_serves_on_kernels_without_new_system_calls() {
             command
         };
         let log = fs::File::create(path("log")).unwrap();
-        let mut serving = run(&["agent", "--node", "old", "--underlay", "127.0.0.1", "--docker-socket", "none"])
-            .args(["--store", "embedded", "--state-dir", "state", "--plugin-socket", "plugin.sock"])
-            .args(["--ovs-rundir", ".", "--log-level", "warn"])
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let mut serving =
+            run(&["agent", "--node", "old", "--underlay", "127.0.0.1", "--docker-socket", "none"])
+                .args(["--store", "embedded", "--state-dir", "state", "--plugin-socket", "plugin.sock"])
+                .args(["--ovs-rundir", ".", "--log-level", "warn"])
+                .stdout(log.try_clone().unwrap())
+                .stderr(log)
+                .spawn()
+                .unwrap();
         let said = |output: std::process::Output| {
             String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
         };
