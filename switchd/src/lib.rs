@@ -38,9 +38,11 @@
 //! # Layers
 //!
 //! ```text
-//! cli -> preflight, autostart
-//!     -> release -> runtime -> bundle -> image -> rootfs -> tar
-//!                                   \----------> canonical, digest
+//! cli -> fleet, preflight, autostart, export
+//!          |
+//!          v
+//!        release -> runtime -> bundle -> image -> rootfs -> tar
+//!                                 \----------> canonical, digest
 //! ```
 
 pub mod autostart;
@@ -48,6 +50,7 @@ pub mod bundle;
 pub mod canonical;
 pub mod cli;
 pub mod digest;
+pub mod export;
 pub mod fleet;
 pub mod image;
 pub mod preflight;
