@@ -2,12 +2,13 @@
 //!
 //! On a switch (Cumulus, DENT, SONiC) the kernel's bridge and its forwarding database are the interface to the
 //! ASIC: what is written there by rtnetlink is what the hardware forwards by. This module knows nothing of the
-//! store. Its caller says what shall be ([`Desired`]), asks the kernel what is ([`Observed`]), has [`difference`]
+//! store. Its caller says what shall be ([`Desired`]), asks the kernel what is ([`Observed`]), has [`difference()`]
 //! say what to do, and hands each [`Change`] to the kernel.
 //!
 //! - [`desired`]: what shall be: networks, their member ports, remote VTEPs, MACs and neighbours. Pure.
 //! - [`observed`]: what is: links, forwarding tables and neighbours, as the kernel lists them. Pure.
 //! - [`change`]: one step from the one to the other, and why a network is refused. Pure.
+//! - [`difference()`]: all the steps, in order. Pure.
 //!
 //! # Whose is what
 //! A link is ours if its alias begins with [`ALIAS_PREFIX`]; only such links, and half-made ones under
@@ -25,8 +26,16 @@ pub mod change;
 pub mod desired;
 pub mod observed;
 
+mod difference;
+mod effect;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
 pub use change::{Change, Contested, Difference, Refusal};
 pub use desired::{ALIAS_PREFIX, Desired, Form, Member, Remote, Segment, UNFINISHED, VXLAN_PORT};
+pub use difference::difference;
+pub use effect::Impossible;
 pub use observed::{
     BridgeEntry, Event, Learned, Link, LinkKind, LocalMac, Neighbour, Observed, PortSettings, VlanMembership,
     VtepEntry, Vxlan,
