@@ -223,9 +223,21 @@ impl Observed {
 }
 
 impl Observed {
+    /// True for a bridge or a VLAN link of one: a switch's other neighbours are its router's business.
+    pub(super) fn keeps_neighbours(&self, link: &LinkName) -> bool {
+        let is_bridge = |link: &LinkName| {
+            self.links.get(link).is_some_and(|link| matches!(link.kind, LinkKind::Bridge { .. }))
+        };
+        match self.links.get(link).map(|link| &link.kind) {
+            Some(LinkKind::Bridge { .. }) => true,
+            Some(LinkKind::Vlan { parent: Some(parent), .. }) => is_bridge(parent),
+            _ => false,
+        }
+    }
+
     /// What a bridge's entry says about a MAC on a member port; none if it is not a MAC learned from packets on a
     /// port of a bridge of ours.
-    fn local_mac(
+    pub(super) fn local_mac(
         &self,
         form: &Form,
         bridge: &LinkName,
@@ -266,7 +278,7 @@ impl Observed {
     }
 
     /// The network of a bridge, or of a VLAN of it.
-    fn network_of(&self, form: &Form, bridge: &LinkName, vlan: Option<VlanId>) -> Option<Vni> {
+    pub(super) fn network_of(&self, form: &Form, bridge: &LinkName, vlan: Option<VlanId>) -> Option<Vni> {
         let vxlan_of = |wanted: &dyn Fn(&LinkName, &Link) -> bool| {
             self.links.iter().find_map(|(name, link)| match &link.kind {
                 LinkKind::Vxlan(vxlan) if link.master.as_ref() == Some(bridge) && wanted(name, link) => {
