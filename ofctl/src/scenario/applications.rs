@@ -95,7 +95,7 @@ const APPLICATIONS: &[(&str, Begin)] = &[
     ("topology", |lines, _| no_settings(lines).map(|()| telling(Topology::default(), topology_lines))),
     ("paths", paths),
     ("routing", |lines, _| {
-        no_settings(lines).map(|()| telling(RoutingSwitch::default(), |app, names| hosts(app, names)))
+        no_settings(lines).map(|()| telling(RoutingSwitch::default(), hosts))
     }),
     ("slices", |lines, find| {
         slices(lines, find).map(|app| telling(app, |app, names| hosts(app.routing(), names)))
