@@ -14,8 +14,17 @@
 //! switch#      sluice-switch rollback agent
 //! ```
 //!
+//! and the same for many switches, over ssh, with nothing on them but a shell:
+//!
+//! ```text
+//! workstation$ sluice-switch enroll release.key.pub --inventory switches.toml
+//! workstation$ sluice-switch deploy agent-1.4.slb --inventory switches.toml --canary 1
+//! workstation$ sluice-switch status --inventory switches.toml
+//! ```
+//!
 //! and in a script at boot, `sluice-switch up`. The description `agent.toml` is in [`bundle::Spec`], the commands are
-//! in [`cli`], the bundle's format in [`bundle`], what is where on the switch in [`release`].
+//! in [`cli`], the bundle's format in [`bundle`], what is where on the switch in [`release`], and how
+//! bundles get there in [`fleet`].
 //!
 //! # What can be relied on
 //!
@@ -30,19 +39,20 @@
 //!   name. Where a limit cannot be held by a control group, that needs consent and is told.
 //!
 //! What cannot: without a supervisor, an application that ends stays ended until `up`; its log is put aside only
-//! when it starts; and there is no way yet to bring a bundle to the switch but the operator's own.
+//! when it starts.
 //!
 //! # Layers
 //!
 //! ```text
-//! cli -> release -> runtime -> bundle -> image -> rootfs -> tar
-//!                                   \----------> canonical, digest
+//! cli -> fleet -> release -> runtime -> bundle -> image -> rootfs -> tar
+//!                                            \----------> canonical, digest
 //! ```
 
 pub mod bundle;
 pub mod canonical;
 pub mod cli;
 pub mod digest;
+mod errors;
 pub mod fleet;
 pub mod image;
 pub mod release;
