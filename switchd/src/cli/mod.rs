@@ -243,7 +243,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("sluice-switch: {error:#}");
+            eprintln!("sluice-switch: {}", crate::errors::chain(&*error));
             ExitCode::FAILURE
         }
     }

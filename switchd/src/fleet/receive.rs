@@ -24,6 +24,7 @@ use crate::bundle::{
     AppName, Bundle, BundleError, Entry, MAX_MANIFEST, MAX_SIGNATURES, Manifest, Trust, UnpackError,
 };
 use crate::digest::{Digest, Hashing};
+use crate::errors::chain;
 use crate::release::{Lock, Machine, Outcome, ReleaseError, Store, SwitchError};
 
 /// The largest window that a compressed content may ask for: 2 × [`MAX_PATCH`](super::room::MAX_PATCH).
@@ -94,20 +95,6 @@ impl From<SwitchError> for Refusal {
         };
         refusal(reason, chain(&error))
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        next = cause.source();
-    }
-    text
 }
 
 /// What this program says of itself and of the machine.
