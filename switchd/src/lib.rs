@@ -37,24 +37,32 @@
 //!   old one is brought back. Whoever is killed in between, and whenever the power fails, `up` finds one of the two.
 //! - An application has a read-only root, no new privileges, and no capability that its signed manifest does not
 //!   name. Where a limit cannot be held by a control group, that needs consent and is told.
+//! - Before anything is put on a switch, [`preflight`] tells what it has and lacks. At boot everything is as it was
+//!   ([`autostart`]), and no daemon of ours stays.
 //!
-//! What cannot: without a supervisor, an application that ends stays ended until `up`; its log is put aside only
-//! when it starts.
+//! What cannot: an application that ends stays ended until `up`, or the next `tend --restart` where supervision was
+//! asked for; its log is cut by the same timer, so it may be longer between two looks.
 //!
 //! # Layers
 //!
 //! ```text
-//! cli -> fleet -> release -> runtime -> bundle -> image -> rootfs -> tar
-//!                                            \----------> canonical, digest
+//! cli -> fleet, preflight, autostart, export
+//!          |
+//!          v
+//!        release -> runtime -> bundle -> image -> rootfs -> tar
+//!                                 \----------> canonical, digest
 //! ```
 
+pub mod autostart;
 pub mod bundle;
 pub mod canonical;
 pub mod cli;
 pub mod digest;
 mod errors;
+pub mod export;
 pub mod fleet;
 pub mod image;
+pub mod preflight;
 pub mod release;
 pub mod rootfs;
 pub mod runtime;

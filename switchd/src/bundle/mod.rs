@@ -29,7 +29,7 @@ pub(crate) use assemble::{Stock, sound};
 pub use keys::{KeyError, KeyId, PublicKey, SecretKey, Signatures, Trust};
 pub use manifest::{
     AppName, Capability, Entry, FORMAT, Health, Limits, Manifest, ManifestError, Mode, Mount, Network,
-    Payload, Probe, Process, Run, Source, Version, Xattrs,
+    Payload, PortName, Probe, Process, Run, Source, Version, Xattrs,
 };
 pub use pack::{Input, PackError, Packed, pack};
 pub(crate) use payload::Sink;

@@ -114,7 +114,7 @@ impl Shared {
     }
 
     /// Whether an entry will probably be shared, without reading its file.
-    fn expects(&self, entry: &Entry, mtime: u64) -> bool {
+    pub(crate) fn expects(&self, entry: &Entry, mtime: u64) -> bool {
         Key::of(entry, mtime).and_then(|key| self.0.get(&key)).is_some_and(|path| path.exists())
     }
 }

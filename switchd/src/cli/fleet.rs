@@ -485,7 +485,7 @@ impl Receive {
         rustix::stdio::dup2_stdout(rustix::stdio::stderr()).context("moving stdout")?;
         let runtime = self.machine.runtime()?;
         let machine = self.machine.machine(&runtime)?;
-        let receiver = Receiver::new(machine, || Trust::directory(&self.keys));
+        let receiver = Receiver::new(machine, self.machine.place(), || Trust::directory(&self.keys));
         let stdin = fs::File::from(rustix::io::dup(rustix::stdio::stdin()).context("sharing stdin")?);
         let hello = hello().context("reading this program")?;
         receiver.serve(&hello, Patient(stdin), fs::File::from(frames))?;

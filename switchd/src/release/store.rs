@@ -11,9 +11,6 @@ use crate::bundle::{AppName, Bundle, BundleError, Manifest, Shared, Stock, sync_
 use crate::canonical::{self, CanonicalError};
 use crate::digest::Digest;
 
-/// When a log is put aside. With the one put aside, an application has at most twice that.
-const MAX_LOG: u64 = 1 << 20;
-
 /// One application's directory.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -261,12 +258,25 @@ impl Store {
         sync_directory(&self.directory).map_err(io_error("writing to the disk", &self.directory))
     }
 
-    /// The log, for an application that is about to start. A long one is put aside.
+    /// Writes down that the operator agrees to weaker limits for a release: whoever starts it later, at boot for
+    /// instance, has nobody to ask.
+    pub(crate) fn allow_degraded(&self, _: &Lock, digest: Digest) -> Result<(), ReleaseError> {
+        let directory = self.release(digest);
+        let path = directory.join("allow-degraded");
+        File::create(&path).map_err(io_error("making the file", &path))?;
+        sync_directory(&directory).map_err(io_error("writing to the disk", &directory))
+    }
+
+    /// Whether the operator agreed to weaker limits for a release.
+    pub fn allows_degraded(&self, digest: Digest) -> bool {
+        self.release(digest).join("allow-degraded").exists()
+    }
+
+    /// The log, for an application that is about to start. It is opened to append, so that it can be cut while it is
+    /// written to.
     pub(super) fn open_log(&self) -> Result<File, ReleaseError> {
+        self.cap_log()?;
         let path = self.log_path();
-        if fs::metadata(&path).is_ok_and(|m| m.len() > MAX_LOG) {
-            fs::rename(&path, self.directory.join("log.1")).map_err(io_error("putting aside", &path))?;
-        }
         OpenOptions::new().create(true).append(true).open(&path).map_err(io_error("opening", &path))
     }
 
