@@ -275,9 +275,10 @@ fn a_patch_that_does_not_fit_is_asked_for_whole_and_a_wrong_file_is_refused() {
         let need = begun(&next, r, w);
         let (entry, base) = (need.entry, Some(Digest::of(&old)));
         assert_eq!(need.bases, [Digest::of(&old)]);
-        // Against another file, cut short, and not compressed at all.
+        // Against another file (where everything is elsewhere), cut short, and not compressed at all.
         let whole = patch(&old);
-        for wrong in [&patch(&noise(2, 50_000))[..], &whole[..whole.len() / 2], b"nothing of the kind"] {
+        let other = [&old[..], &noise(2, 64)].concat();
+        for wrong in [&patch(&other)[..], &whole[..whole.len() / 2], b"nothing of the kind"] {
             w.message(&Request::File { entry, base }).unwrap();
             w.content(&mut &wrong[..]).unwrap();
             w.message(&Request::Sent).unwrap();
