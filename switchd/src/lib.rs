@@ -37,7 +37,6 @@
 //!   old one is brought back. Whoever is killed in between, and whenever the power fails, `up` finds one of the two.
 //! - An application has a read-only root, no new privileges, and no capability that its signed manifest does not
 //!   name. Where a limit cannot be held by a control group, that needs consent and is told.
-//!
 //! - Before anything is put on a switch, [`preflight`] tells what it has and lacks. At boot everything is as it was
 //!   ([`autostart`]), and no daemon of ours stays.
 //!

@@ -260,7 +260,7 @@ impl Store {
 
     /// Writes down that the operator agrees to weaker limits for a release: whoever starts it later, at boot for
     /// instance, has nobody to ask.
-    pub(super) fn allow_degraded(&self, _: &Lock, digest: Digest) -> Result<(), ReleaseError> {
+    pub(crate) fn allow_degraded(&self, _: &Lock, digest: Digest) -> Result<(), ReleaseError> {
         let directory = self.release(digest);
         let path = directory.join("allow-degraded");
         File::create(&path).map_err(io_error("making the file", &path))?;
