@@ -5,33 +5,20 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ofctl::client::openflow::{ClientError, CloseReason, Connection, Events, Notification, Options, Target};
+use ofctl::client::openflow::{ClientError, CloseReason, Connection, Events, Notification, Options};
 use ofctl::flow::FlowEntry;
+use ofctl::scenario::{PrivateOvs, Setup};
 use ofctl::table::difference;
 use ofctl::wire::{
     Action, Cookie, Field, FlowMod, FlowModCommand, FlowStatsRequest, FragmentMode, GroupId, GroupMod,
     GroupModCommand, GroupType, Match, Message, OfPort, PacketOut, PortReason, TableId,
 };
 
-/// An ovsdb-server and an ovs-vswitchd with the bridge `br0`; they end with this, or with the thread that made it.
-struct Ovs {
-    folder: tempfile::TempDir,
-    /// The second is ovs-vswitchd.
-    processes: Vec<Child>,
-}
-
-impl Drop for Ovs {
-    fn drop(&mut self) {
-        for process in self.processes.iter_mut().rev() {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-    }
-}
+/// An Open vSwitch with the bridge `br0`; it ends with this, or with the thread that made it.
+struct Ovs(PrivateOvs);
 
 fn why_not() -> Option<String> {
     let id = Command::new("id").arg("-u").output().ok()?;
@@ -53,66 +40,17 @@ impl Ovs {
             eprintln!("SKIPPED, no live Open vSwitch: {reason}");
             return None;
         }
-        let folder = tempfile::tempdir().unwrap();
-        let mut ovs = Ovs { folder, processes: Vec::new() };
-        let database = ovs.path("conf.db");
-        ovs.run("ovsdb-tool", &["create", &database, "/usr/share/openvswitch/vswitch.ovsschema"]);
-        let remote = format!("--remote=punix:{}", ovs.path("db.sock"));
-        ovs.spawn(&["ovsdb-server", &database, &remote]);
-        ovs.vsctl(&["--retry", "--no-wait", "init"]);
-        let socket = format!("unix:{}", ovs.path("db.sock"));
-        ovs.spawn(&["unshare", "--net", "ovs-vswitchd", &socket]);
-        ovs.vsctl(&[
-            "add-br",
-            "br0",
-            "--",
-            "set",
-            "bridge",
-            "br0",
-            "datapath_type=netdev",
-            "fail_mode=secure",
-        ]);
+        let ovs = Ovs(PrivateOvs::start(Setup::default().in_new_network().with_this_thread()).unwrap());
+        ovs.vsctl(&["add-br br0 -- set bridge br0 datapath_type=netdev fail_mode=secure"]);
         Some(ovs)
     }
 
-    fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().expect("a folder with a plain name").to_owned()
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        for variable in ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR"] {
-            command.env(variable, self.folder.path());
-        }
-        command
-    }
-
-    /// Starts a daemon that is killed when this thread ends, however it ends.
-    fn spawn(&mut self, command: &[&str]) {
-        let log = format!(
-            "--log-file={}.log",
-            self.path(command[command.len().min(3) - 1].rsplit('/').next().unwrap())
-        );
-        let mut process = self.command("setpriv");
-        process.args(["--pdeathsig", "KILL"]).args(command).args(["-vconsole:off", &log]);
-        self.processes.push(process.spawn().unwrap());
-    }
-
-    fn run(&self, program: &str, arguments: &[&str]) -> String {
-        let output = self.command(program).args(arguments).output().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{program} {arguments:?}: {errors}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
     fn vsctl(&self, arguments: &[&str]) -> String {
-        let database = format!("--db=unix:{}", self.path("db.sock"));
-        self.run("ovs-vsctl", &[&["--timeout=20", &database], arguments].concat())
+        self.0.vsctl(&arguments.join(" ")).unwrap()
     }
 
     fn ofctl(&self, command: &str, arguments: &[&str]) -> String {
-        let switch = format!("unix:{}", self.path("br0.mgmt"));
-        self.run("ovs-ofctl", &[&["-O", "OpenFlow13", command, &switch], arguments].concat())
+        self.0.ofctl(command, "br0", arguments).unwrap()
     }
 
     /// What ovs-ofctl shows, sorted.
@@ -124,7 +62,7 @@ impl Ovs {
     }
 
     async fn connect(&self) -> (Connection, Events) {
-        let target = Target::Unix(PathBuf::from(self.path("br0.mgmt")));
+        let target = self.0.target("br0");
         Connection::connect(target, Options::default()).await.unwrap()
     }
 }
@@ -354,9 +292,7 @@ async fn ports_and_packets_are_told() {
 async fn the_end_of_the_switch_is_told() {
     let Some(mut ovs) = Ovs::start() else { return };
     let (connection, mut events) = ovs.connect().await;
-    let vswitchd = &mut ovs.processes[1];
-    vswitchd.kill().unwrap();
-    vswitchd.wait().unwrap();
+    ovs.0.kill_vswitchd();
     let end = tokio::time::timeout(Duration::from_secs(10), async {
         loop {
             match events.next().await {
@@ -370,7 +306,7 @@ async fn the_end_of_the_switch_is_told() {
     assert!(events.next().await.is_none());
     let error = connection.barrier().await.unwrap_err();
     assert!(matches!(error, ClientError::Closed { .. }), "{error}");
-    let target = Target::Unix(PathBuf::from(ovs.path("br0.mgmt")));
+    let target = ovs.0.target("br0");
     let error = Connection::connect(target, Options::default()).await.unwrap_err();
     assert!(error.to_string().contains("is ovs-vswitchd running"), "{error}");
 }

@@ -14,8 +14,17 @@
 //! switch#      sluice-switch rollback agent
 //! ```
 //!
+//! and the same for many switches, over ssh, with nothing on them but a shell:
+//!
+//! ```text
+//! workstation$ sluice-switch enroll release.key.pub --inventory switches.toml
+//! workstation$ sluice-switch deploy agent-1.4.slb --inventory switches.toml --canary 1
+//! workstation$ sluice-switch status --inventory switches.toml
+//! ```
+//!
 //! and in a script at boot, `sluice-switch up`. The description `agent.toml` is in [`bundle::Spec`], the commands are
-//! in [`cli`], the bundle's format in [`bundle`], what is where on the switch in [`release`].
+//! in [`cli`], the bundle's format in [`bundle`], what is where on the switch in [`release`], and how
+//! bundles get there in [`fleet`].
 //!
 //! # What can be relied on
 //!
@@ -32,14 +41,16 @@
 //!   ([`autostart`]), and no daemon of ours stays.
 //!
 //! What cannot: an application that ends stays ended until `up`, or the next `tend --restart` where supervision was
-//! asked for; and its log is cut by the same timer, so it may be longer between two looks.
+//! asked for; its log is cut by the same timer, so it may be longer between two looks.
 //!
 //! # Layers
 //!
 //! ```text
-//! cli -> preflight, autostart
-//!     -> release -> runtime -> bundle -> image -> rootfs -> tar
-//!                                   \----------> canonical, digest
+//! cli -> fleet, preflight, autostart, export
+//!          |
+//!          v
+//!        release -> runtime -> bundle -> image -> rootfs -> tar
+//!                                 \----------> canonical, digest
 //! ```
 
 pub mod autostart;
@@ -47,6 +58,8 @@ pub mod bundle;
 pub mod canonical;
 pub mod cli;
 pub mod digest;
+mod errors;
+pub mod export;
 pub mod fleet;
 pub mod image;
 pub mod preflight;

@@ -94,9 +94,7 @@ const APPLICATIONS: &[(&str, Begin)] = &[
     ("router", |lines, find| router(lines, find).map(silent)),
     ("topology", |lines, _| no_settings(lines).map(|()| telling(Topology::default(), topology_lines))),
     ("paths", paths),
-    ("routing", |lines, _| {
-        no_settings(lines).map(|()| telling(RoutingSwitch::default(), |app, names| hosts(app, names)))
-    }),
+    ("routing", |lines, _| no_settings(lines).map(|()| telling(RoutingSwitch::default(), hosts))),
     ("slices", |lines, find| {
         slices(lines, find).map(|app| telling(app, |app, names| hosts(app.routing(), names)))
     }),

@@ -10,7 +10,7 @@ use crate::flow::FlowStats;
 use crate::kit::testbed::Testbed;
 use crate::kit::{Application, DatapathId, Effects, Event};
 use crate::session::append;
-use crate::sim::RunError;
+use crate::sim::{PortVlan, RunError};
 use crate::wire::versions::GroupMod;
 use crate::wire::{FlowMod, Message, MeterMod, MultipartBody, MultipartReply, MultipartRequest, OfPort};
 
@@ -99,6 +99,12 @@ impl World for MemoryWorld {
             }
         }
         self.bed.link(ends.0, ends.1);
+        Ok(())
+    }
+
+    fn set_vlan(&mut self, switch: &str, port: OfPort, vlan: &PortVlan) -> Result<(), WorldError> {
+        let id = self.id(switch)?;
+        self.bed.set_port_vlan(id, port.0, vlan.clone());
         Ok(())
     }
 

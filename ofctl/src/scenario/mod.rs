@@ -36,7 +36,7 @@ mod step;
 
 pub use memory::MemoryWorld;
 #[cfg(feature = "client")]
-pub use ovs::OvsWorld;
+pub use ovs::{OvsWorld, PrivateOvs, Setup};
 pub use parse::{Document, ParseError, Scenario};
 pub use run::{Failure, Sent, World, WorldError};
 pub use step::{Amount, ApplicationText, Count, Counter, End, Ends, PacketText, Step, StepKind, Volume};

@@ -48,7 +48,7 @@ enum Mood {
     Then,
 }
 
-const GIVEN: &str = "'Given' is followed by: a switch…, a link between…, flows:, groups:, meters:, the application…, packet NAME: …";
+const GIVEN: &str = "'Given' is followed by: a switch…, a link between…, ports… are in VLAN N, flows:, groups:, meters:, the application…, packet NAME: …";
 const WHEN: &str = "'When' is followed by: PACKET arrives at port…, port N goes down, N s pass, flow \"…\" is added, \
                     flows \"…\" are modified, flows \"…\" are deleted, group \"…\" is added, meter \"…\" is added";
 const THEN: &str = "'Then' is followed by: PACKET leaves port…, PACKET does not leave, nothing leaves, nothing else \
@@ -161,6 +161,9 @@ impl<'a> Reader<'a> {
             let first = phrase.a_port()?;
             phrase.expect("and")?;
             StepKind::Link(first, phrase.a_port()?)
+        } else if phrase.peek().is_some_and(|word| ["port", "ports"].contains(&word)) {
+            let ends = phrase.some_ports()?;
+            StepKind::Vlans { ends, vlan: phrase.port_vlan()? }
         } else if phrase.eat("the application") {
             return self.application(phrase);
         } else if phrase.eat("flows") || phrase.eat("flow") {

@@ -1,10 +1,12 @@
 //! A step's words, read from the left.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::parse::ParseError;
 use super::step::{Amount, Count, End, Ends, PacketText, Volume};
 use crate::flow::{FlowEntry, FlowKey};
+use crate::sim::PortVlan;
 use crate::text::{GroupCommand, GroupText};
 use crate::wire::versions::GroupMod;
 use crate::wire::{GroupId, Match, MeterId, MeterMod, MeterModCommand, OfPort};
@@ -223,6 +225,36 @@ impl<'a> Phrase<'a> {
     pub(super) fn a_port(&mut self) -> Result<End, ParseError> {
         self.expect("port")?;
         Ok(End { port: self.port()?, switch: self.switch("of")? })
+    }
+
+    /// `is in VLAN 5`, `carries VLANs 5 and 6` or `carries VLANs 5 and 6 with VLAN 7 untagged`.
+    pub(super) fn port_vlan(&mut self) -> Result<PortVlan, ParseError> {
+        if self.eat("is in VLAN") || self.eat("are in VLAN") {
+            return self.vlan().map(PortVlan::Access);
+        }
+        if !self.eat("carries") && !self.eat("carry") {
+            return Err(self.error("'is in VLAN N' or 'carries VLANs N' is expected here"));
+        }
+        if !self.eat("VLANs") {
+            self.expect("VLAN")?;
+        }
+        let mut vlans = BTreeSet::from([self.vlan()?]);
+        while self.eat("and") || self.eat(",") {
+            vlans.insert(self.vlan()?);
+        }
+        if !self.eat("with VLAN") {
+            return Ok(PortVlan::Trunk(vlans));
+        }
+        let own = self.vlan()?;
+        self.expect("untagged")?;
+        Ok(PortVlan::NativeUntagged(own, vlans))
+    }
+
+    fn vlan(&mut self) -> Result<u16, ParseError> {
+        let before = *self;
+        let vlan = self.number("a VLAN's number, of 1 to 4095")?;
+        let vlan = u16::try_from(vlan).ok().filter(|vlan| (1..=0xfff).contains(vlan));
+        vlan.ok_or_else(|| before.error("VLANs are numbered from 1 to 4095"))
     }
 
     /// `ports 2 and 3`.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::parse::Scenario;
 use super::step::{ApplicationText, Count, End, Ends, PacketText, Step, StepKind};
 use crate::flow::{FlowEntry, FlowKey, FlowStats};
-use crate::sim::Packet;
+use crate::sim::{Packet, PortVlan};
 use crate::wire::versions::GroupMod;
 use crate::wire::{FlowMod, FlowModCommand, Match, MeterMod, MultipartBody, MultipartRequest, OfPort};
 
@@ -40,6 +40,12 @@ pub trait World {
     /// # Errors
     /// If they cannot be linked.
     fn add_link(&mut self, a: (&str, OfPort), b: (&str, OfPort)) -> Result<(), WorldError>;
+
+    /// Sets which VLANs a port carries where flows say `NORMAL`.
+    ///
+    /// # Errors
+    /// If it cannot be set.
+    fn set_vlan(&mut self, switch: &str, port: OfPort, vlan: &PortVlan) -> Result<(), WorldError>;
 
     /// Runs an application on all switches.
     ///
@@ -218,6 +224,12 @@ impl<W: World> Run<'_, W> {
                 self.world.add_link((&ends.0, a.port), (&ends.1, b.port))?;
             }
             StepKind::Application(application) => self.world.start(application)?,
+            StepKind::Vlans { ends, vlan } => {
+                let switch = self.known(ends.switch.as_deref(), &ends.ports)?;
+                for port in &ends.ports {
+                    self.world.set_vlan(&switch, *port, vlan)?;
+                }
+            }
             StepKind::Groups { switch, groups } => {
                 let switch = self.switch(switch.as_deref())?;
                 for group in groups {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::flow::{FlowEntry, FlowKey};
+use crate::sim::PortVlan;
 use crate::wire::versions::GroupMod;
 use crate::wire::{GroupId, Match, MeterId, MeterMod, OfPort};
 
@@ -125,6 +126,13 @@ pub enum StepKind {
     },
     /// Two ports are linked.
     Link(End, End),
+    /// Ports carry these VLANs where flows say `NORMAL`.
+    Vlans {
+        /// Which ports.
+        ends: Ends,
+        /// Which VLANs, and how.
+        vlan: PortVlan,
+    },
     /// Flows are there.
     Flows {
         /// On which switch.

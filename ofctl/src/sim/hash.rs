@@ -164,7 +164,7 @@ pub(super) fn of_fields(key: &Key, basis: u32, fields: &[(Field, FieldValue)]) -
     let there = fields.iter().filter(|(field, _)| key.meets(field.spec().prerequisite));
     there.fold(basis, |basis, (field, mask)| {
         let value = FieldValue::from(key.value(*field) & mask.to_u128());
-        let hash = murmur(&value.low_bytes(usize::from(field.bits_wide().div_ceil(8))), basis);
+        let hash = murmur(value.low_bytes(usize::from(field.bits_wide().div_ceil(8))), basis);
         match field.name().starts_with("tun_metadata") {
             // Whether the option is there counts too.
             true => two_words((!value.is_zero()).into(), hash),

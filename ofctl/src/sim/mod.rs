@@ -14,10 +14,12 @@
 //! set, resubmit (also by a connection's first packet), loads, moves and masked writes with checksums, the stack,
 //! VLAN tags, MPLS labels, TTLs, groups of all types with weights and watched ports and groups, meters that drop,
 //! learn, connection tracking with zones, marks, labels and address translation, clone, exit, multipath, bundle,
-//! fin_timeout, check_pkt_larger, output_trunc, tunnel fields, packet-ins to chosen controllers.
+//! fin_timeout, check_pkt_larger, output_trunc, tunnel fields, packet-ins to chosen controllers; select groups by hash
+//! and by dp_hash; `NORMAL` with addresses learned, access, trunk and native ports, without bonds, mirrors, spanning
+//! trees and multicast snooping.
 //!
-//! Without effect: note, sample, queues. Errors in the verdict: `NORMAL`, encap and decap (so NSH), ct of fragments
-//! and with `alg`, controllers that pause a packet. Tunnel options have 128 bits. Where Open vSwitch begins a hash at
+//! Without effect: note, sample, queues. Errors in the verdict: encap and decap (so NSH), ct of fragments and with
+//! `alg`, controllers that pause a packet. Tunnel options have 128 bits. Where Open vSwitch begins a hash at
 //! random when it starts (addresses and ports of a `nat` with a range), it begins at zero here.
 //!
 //! ```

@@ -3,11 +3,11 @@
 //! No namespace has a name: each lives as long as a process in it, and all processes end with the lab, or with the
 //! thread that made it.
 
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ofctl::client::Target;
+use ofctl::scenario::{PrivateOvs, Setup};
 
 /// Says why this cannot run here, if it cannot.
 pub(crate) fn missing() -> Option<String> {
@@ -55,15 +55,9 @@ impl Namespace {
         namespace
     }
 
-    fn process(&self) -> String {
-        self.0.id().to_string()
-    }
-
     /// A command to be run in here.
     pub(crate) fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command.args(["--net", "--target", &self.process(), program]);
-        command
+        at_process(self.0.id(), program)
     }
 
     /// Runs `ip` in here.
@@ -75,6 +69,20 @@ impl Namespace {
     pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> String {
         finish(self.command(program).args(arguments))
     }
+}
+
+/// A command to be run in the network namespace of a process.
+fn at_process(process: u32, program: &str) -> Command {
+    let mut command = Command::new("nsenter");
+    command.args(["--net", "--target", &process.to_string(), program]);
+    command
+}
+
+/// No IPv6 chatter, and no checksums left to a hardware that is not there.
+fn quiet(name: &str, run: impl Fn(&str, &[&str])) {
+    let file = format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6");
+    run("sh", &["-c", &format!("! test -e {file} || echo 1 > {file}")]);
+    run("ethtool", &["-K", name, "tx", "off"]);
 }
 
 fn finish(command: &mut Command) -> String {
@@ -91,22 +99,10 @@ pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// A process that ends with this.
-struct Daemon(Child);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// The switch's daemons, and its hosts.
 pub(crate) struct Lab {
     hosts: Vec<Namespace>,
-    switch: Namespace,
-    _database: Daemon,
-    folder: tempfile::TempDir,
+    ovs: PrivateOvs,
 }
 
 impl Lab {
@@ -116,39 +112,21 @@ impl Lab {
             eprintln!("SKIPPED, no live Open vSwitch: {reason}");
             return None;
         }
-        let folder = tempfile::Builder::new().prefix("apps-live-").tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-        let daemon = |words: &[&str], log: &str| {
-            let mut command = Command::new("setpriv");
-            command.args(["--pdeathsig", "KILL"]).args(words);
-            command.args(["-vconsole:off", &format!("--log-file={}", path(log))]);
-            for variable in ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR"] {
-                command.env(variable, folder.path());
-            }
-            command.stdin(Stdio::null()).stdout(Stdio::null());
-            command
-        };
-        let (database, socket) = (path("conf.db"), path("db.sock"));
-        let schema = "/usr/share/openvswitch/vswitch.ovsschema";
-        finish(Command::new("ovsdb-tool").args(["create", &database, schema]));
-        let remote = format!("--remote=punix:{socket}");
-        let server = Daemon(daemon(&["ovsdb-server", &database, &remote], "ovsdb.log").spawn().unwrap());
-        wait_until("ovsdb-server listens", || std::fs::exists(&socket).unwrap());
-        let vswitchd = ["unshare", "--net", "ovs-vswitchd", &format!("unix:{socket}"), "--disable-system"];
-        let switch = Namespace::start(daemon(&vswitchd, "vswitchd.log"));
-        let lab = Lab { hosts: Vec::new(), switch, _database: server, folder };
-        lab.vsctl("--no-wait init");
-        Some(lab)
+        let setup = Setup::default().in_new_network().with_this_thread().option("--disable-system");
+        Some(Lab { hosts: Vec::new(), ovs: PrivateOvs::start(setup).unwrap() })
     }
 
     fn vsctl(&self, words: &str) {
-        let mut command = Command::new("ovs-vsctl");
-        command.arg(format!("--db=unix:{}", self.path("db.sock").display())).arg("--timeout=20");
-        finish(command.args(words.split(' ')));
+        self.ovs.vsctl(words).unwrap();
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+    /// A command to be run in the switches' namespace.
+    fn inside(&self, program: &str, arguments: &[&str]) {
+        finish(at_process(self.ovs.vswitchd_process(), program).args(arguments));
+    }
+
+    fn ip(&self, words: &str) {
+        self.inside("ip", &words.split(' ').collect::<Vec<_>>());
     }
 
     /// Adds the bridge `s<number>`, of that datapath id.
@@ -161,34 +139,27 @@ impl Lab {
 
     /// Where a bridge is reached.
     pub(crate) fn target(&self, bridge: u64) -> Target {
-        Target::Unix(self.path(&format!("s{bridge}.mgmt")))
+        self.ovs.target(&format!("s{bridge}"))
     }
 
     /// Links two bridges by a cable whose ends are `s<bridge>p<port>`.
     pub(crate) fn link(&self, a: (u64, u32), b: (u64, u32)) {
         let [a_name, b_name] = [a, b].map(|(bridge, port)| format!("s{bridge}p{port}"));
-        self.switch.ip(&format!("link add {a_name} type veth peer name {b_name}"));
+        self.ip(&format!("link add {a_name} type veth peer name {b_name}"));
         for ((bridge, port), name) in [(a, a_name), (b, b_name)] {
             self.plug(bridge, port, &name);
         }
     }
 
     fn plug(&self, bridge: u64, port: u32, name: &str) {
-        self.quiet(&self.switch, name);
-        self.switch.ip(&format!("link set {name} up"));
+        quiet(name, |program, arguments| self.inside(program, arguments));
+        self.ip(&format!("link set {name} up"));
         self.vsctl(&format!("add-port s{bridge} {name} -- set interface {name} ofport_request={port}"));
-    }
-
-    /// No IPv6 chatter, and no checksums left to a hardware that is not there.
-    fn quiet(&self, namespace: &Namespace, name: &str) {
-        let file = format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6");
-        namespace.run("sh", &["-c", &format!("! test -e {file} || echo 1 > {file}")]);
-        namespace.run("ethtool", &["-K", name, "tx", "off"]);
     }
 
     /// Takes one end of a cable down, or up.
     pub(crate) fn set_port(&self, bridge: u64, port: u32, up: bool) {
-        self.switch.ip(&format!("link set s{bridge}p{port} {}", if up { "up" } else { "down" }));
+        self.ip(&format!("link set s{bridge}p{port} {}", if up { "up" } else { "down" }));
     }
 
     /// Adds a host with these addresses on `eth0`, of which the last byte of the first is that of its MAC address, and
@@ -198,15 +169,15 @@ impl Lab {
         sleeper.args(["--pdeathsig", "KILL", "unshare", "--net", "sleep", "3600"]);
         let host = Namespace::start(sleeper);
         let name = format!("s{bridge}p{port}");
-        let process = host.process();
-        self.switch.ip(&format!("link add {name} type veth peer name eth0 netns {process}"));
-        self.quiet(&host, "eth0");
+        let process = host.0.id();
+        self.ip(&format!("link add {name} type veth peer name eth0 netns {process}"));
+        quiet("eth0", |program, arguments| drop(host.run(program, arguments)));
         host.ip("link set lo up");
         host.ip(&format!("link set eth0 address 02:00:00:00:{bridge:02x}:{port:02x}"));
         host.ip("link set eth0 up");
         let batch: String =
             addresses.iter().map(|address| format!("address add {address} dev eth0\n")).collect();
-        let file = self.path(&format!("{name}.addresses"));
+        let file = self.ovs.path(&format!("{name}.addresses"));
         std::fs::write(&file, batch).unwrap();
         host.run("ip", &["-batch", file.to_str().unwrap()]);
         self.plug(bridge, port, &name);
@@ -216,17 +187,14 @@ impl Lab {
 
     /// Waits until a bridge has so many flows, and does as they say.
     pub(crate) fn wait_for_flows(&self, bridge: u64, count: usize) {
-        let switch = format!("unix:{}", self.path(&format!("s{bridge}.mgmt")).display());
         let wanted = format!("flow_count={count}");
         wait_until(&wanted, || {
-            let aggregate =
-                finish(Command::new("ovs-ofctl").args(["-O", "OpenFlow13", "dump-aggregate", &switch]));
+            let aggregate = self.ovs.ofctl("dump-aggregate", &format!("s{bridge}"), &[]).unwrap();
             let found = aggregate.split_whitespace().find(|word| word.starts_with("flow_count="));
             found == Some(&wanted)
         });
         // The datapath goes by what it has cached until that was looked at again.
-        let control = self.path(&format!("ovs-vswitchd.{}.ctl", self.switch.process()));
-        finish(Command::new("ovs-appctl").arg("--target").arg(control).arg("revalidator/wait"));
+        self.ovs.appctl("revalidator/wait", &[]).unwrap();
     }
 
     /// A host.

@@ -5,13 +5,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ofctl::client::Target;
+use ofctl::scenario::{PrivateOvs, Setup};
 
 /// Open vSwitch in a network namespace of its own. Everything ends with this, or with the thread that made it.
 pub(crate) struct Lab {
-    folder: tempfile::TempDir,
+    ovs: PrivateOvs,
     /// Holds the switches' namespace.
     switches: Child,
-    daemons: Vec<Child>,
     hosts: u32,
 }
 
@@ -28,7 +28,7 @@ fn end(process: &mut Child) {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        self.daemons.iter_mut().rev().for_each(end);
+        self.ovs.kill_vswitchd();
         end(&mut self.switches);
     }
 }
@@ -86,76 +86,38 @@ impl Lab {
             eprintln!("SKIPPED, no live Open vSwitch: {reason}");
             return None;
         }
-        let folder = tempfile::tempdir().unwrap();
-        let mut lab = Lab { folder, switches: namespace(), daemons: Vec::new(), hosts: 0 };
-        let database = lab.text("conf.db");
-        run(lab.ovs("ovsdb-tool").args(["create", &database, "/usr/share/openvswitch/vswitch.ovsschema"]));
-        let remote = format!("--remote=punix:{}", lab.text("db.sock"));
-        lab.spawn(&["ovsdb-server", &database, &remote]);
-        lab.vsctl("--retry --no-wait init");
-        lab.spawn_vswitchd();
-        Some(lab)
-    }
-
-    fn spawn_vswitchd(&mut self) {
-        let socket = format!("unix:{}", self.text("db.sock"));
-        let holder = self.switches.id().to_string();
-        self.spawn(&["nsenter", "-n", "-t", &holder, "ovs-vswitchd", &socket]);
+        let switches = namespace();
+        let setup = Setup::default().in_network_of(switches.id()).with_this_thread();
+        Some(Lab { ovs: PrivateOvs::start(setup).unwrap(), switches, hosts: 0 })
     }
 
     /// Kills ovs-vswitchd, flows and all, and starts another.
     pub(crate) fn restart_vswitchd(&mut self) {
-        let mut old = self.daemons.pop().expect("it is the last that was started");
-        end(&mut old);
-        self.spawn_vswitchd();
+        self.ovs.restart_vswitchd().unwrap();
     }
 
     /// A file of the lab.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.path(name).to_str().expect("a folder with a plain name").to_owned()
+        self.ovs.path(name)
     }
 
     pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn ovs(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        for variable in ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR"] {
-            command.env(variable, self.folder.path());
-        }
-        command
-    }
-
-    fn spawn(&mut self, command: &[&str]) {
-        let log = format!("--log-file={}", self.text(&format!("{}.log", self.daemons.len())));
-        let mut process = self.ovs("setpriv");
-        process.args(["--pdeathsig", "KILL"]).args(command).args(["-vconsole:off", &log]);
-        self.daemons.push(process.spawn().unwrap());
+        self.ovs.directory()
     }
 
     /// Runs ovs-vsctl with these words.
     pub(crate) fn vsctl(&self, words: &str) -> String {
-        let database = format!("--db=unix:{}", self.text("db.sock"));
-        run(self.ovs("ovs-vsctl").args(["--timeout=20", &database]).args(words.split(' ')))
+        self.ovs.vsctl(words).unwrap()
     }
 
     /// Runs ovs-ofctl on a bridge, with these words after it.
     pub(crate) fn ofctl(&self, command: &str, bridge: &str, words: &str) -> String {
-        let socket = format!("unix:{}", self.text(&format!("{bridge}.mgmt")));
-        let words = words.split(' ').filter(|word| !word.is_empty());
-        run(self.ovs("ovs-ofctl").args(["-O", "OpenFlow13", command, &socket]).args(words))
+        self.ovs.ofctl(command, bridge, &words.split_whitespace().collect::<Vec<_>>()).unwrap()
     }
 
     /// Runs ovs-ofctl on a bridge that may not be there.
     pub(crate) fn try_ofctl(&self, command: &str, bridge: &str) -> Option<String> {
-        let socket = format!("unix:{}", self.text(&format!("{bridge}.mgmt")));
-        let output = self.ovs("ovs-ofctl").args(["-O", "OpenFlow13", command, &socket]).output().unwrap();
-        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+        self.ovs.ofctl(command, bridge, &[]).ok()
     }
 
     /// Adds a bridge of this number that does nothing by itself.
@@ -164,7 +126,7 @@ impl Lab {
             "add-br {name} -- set bridge {name} datapath_type=netdev fail_mode=secure \
              other-config:datapath-id={number:016x} other-config:disable-in-band=true"
         ));
-        Target::Unix(self.path(&format!("{name}.mgmt")))
+        self.ovs.target(name)
     }
 
     /// Puts a host on a port of a bridge.

@@ -135,6 +135,8 @@ fn what_is_no_scenario_is_refused_where_it_goes_wrong() {
         ("  Given flows:\n    in_prt=1,actions=drop", "line 6, column 5: 'in_prt' is neither a field"),
         ("  Given packet a: tcp,nw_src=1.2.3", "column 30: '1.2.3' is not a value"),
         ("  Given groups:", "the groups are missing"),
+        ("  Given port 1 is in VLAN 4096", "column 27: VLANs are numbered from 1 to 4095"),
+        ("  Given ports 1-2 like VLAN 5", "column 19: 'is in VLAN N' or 'carries VLANs N'"),
         ("  Given groups:\n    group_id=1,type=some", "line 6, column 21: 'some' is not"),
         ("  Given meters:\n    meter=1,kbps", "line 6, column 17:"),
         (

@@ -1,12 +1,11 @@
 //! A private Open vSwitch with dummy ports: frames go in by command and come out into capture files.
 
-use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use ofctl::scenario::{PrivateOvs, Setup};
 use ofctl::sim::PortVlan;
 
 /// Ordinary ports 1 to this.
@@ -37,43 +36,24 @@ pub(crate) fn missing() -> Option<String> {
     None
 }
 
-/// The daemons, in a network namespace that dies with them.
+/// An Open vSwitch in a network namespace that dies with it.
 pub(crate) struct Ovs {
-    folder: tempfile::TempDir,
-    daemons: Vec<Child>,
+    daemons: PrivateOvs,
     seen: Vec<usize>,
-}
-
-impl Drop for Ovs {
-    fn drop(&mut self) {
-        for daemon in self.daemons.iter_mut().rev() {
-            let _ = daemon.kill();
-            let _ = daemon.wait();
-        }
-    }
 }
 
 impl Ovs {
     /// Starts a switch `br0` with [`PORTS`] dummy ports and a VXLAN port that the flows direct.
     pub(crate) fn start() -> Ovs {
-        let folder = tempfile::Builder::new().prefix("sim-ovs-").tempdir().unwrap();
-        let mut ovs = Ovs { folder, daemons: Vec::new(), seen: vec![24; PORTS as usize] };
-        let (database, socket) = (ovs.path("conf.db"), ovs.path("db.sock"));
-        let schema = "/usr/share/openvswitch/vswitch.ovsschema";
-        ovs.command("ovsdb-tool", &["create", &text(&database), schema]).unwrap();
-        let remote = format!("--remote=punix:{}", text(&socket));
-        ovs.daemon("ovsdb-server", &[&text(&database), &remote], "ovsdb.ctl");
-        ovs.wait_for(&socket);
-        ovs.daemon(
-            "ovs-vswitchd",
-            &[&format!("unix:{}", text(&socket)), "--enable-dummy", "--disable-system"],
-            "vswitchd.ctl",
-        );
-        ovs.vsctl("-- init -- add-br br0 -- set bridge br0 datapath_type=dummy fail_mode=secure");
+        let daemons = PrivateOvs::start(Setup::dummy().in_new_network()).unwrap();
+        let ovs = Ovs { daemons, seen: vec![24; PORTS as usize] };
+        ovs.vsctl("add-br br0 -- set bridge br0 datapath_type=dummy fail_mode=secure");
         for port in 1..=PORTS {
-            let capture = text(&ovs.capture(port));
+            let capture = ovs.capture(port);
             ovs.vsctl(&format!(
-                "add-port br0 p{port} -- set interface p{port} type=dummy ofport_request={port} options:tx_pcap={capture}"
+                "add-port br0 p{port} -- set interface p{port} type=dummy ofport_request={port} \
+                 options:tx_pcap={}",
+                capture.display()
             ));
         }
         ovs.vsctl(&format!(
@@ -81,7 +61,7 @@ impl Ovs {
              options:remote_ip=flow options:key=flow options:local_ip=172.31.0.1"
         ));
         ovs.vsctl(
-            "-- set port p2 tag=5 -- set port p3 trunks=5,6 -- set port p4 vlan_mode=native-untagged tag=6 trunks=5,7",
+            "set port p2 tag=5 -- set port p3 trunks=5,6 -- set port p4 vlan_mode=native-untagged tag=6 trunks=5,7",
         );
         // Nothing is cached: each frame is translated by itself, and learns and counts once.
         ovs.vsctl("set open_vswitch . other_config:flow-limit=0");
@@ -90,54 +70,12 @@ impl Ovs {
         ovs
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
     fn capture(&self, port: u32) -> PathBuf {
-        self.path(&format!("p{port}.pcap"))
-    }
-
-    fn prepared(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        for variable in ["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR"] {
-            command.env(variable, self.folder.path());
-        }
-        command
-    }
-
-    fn daemon(&mut self, program: &str, arguments: &[&str], control: &str) {
-        let mut command = self.prepared("unshare");
-        command.args(["--net", "--", program]);
-        command.args(arguments).arg(format!("--unixctl={}", text(&self.path(control)))).arg("--no-chdir");
-        let log = std::fs::File::create(self.path(&format!("{program}.log"))).unwrap();
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        self.daemons.push(command.spawn().unwrap());
-        self.wait_for(&self.path(control));
-    }
-
-    fn wait_for(&self, path: &Path) {
-        let start = Instant::now();
-        while !path.exists() {
-            assert!(start.elapsed() < Duration::from_secs(10), "{} does not appear", path.display());
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn command(&self, program: &str, arguments: &[&str]) -> Result<String, String> {
-        let output = self.prepared(program).args(arguments).output().unwrap();
-        if output.status.success() {
-            Ok(String::from_utf8(output.stdout).unwrap())
-        } else {
-            Err(String::from_utf8_lossy(&output.stderr).into_owned())
-        }
+        self.daemons.path(&format!("p{port}.pcap"))
     }
 
     fn vsctl(&self, words: &str) {
-        let database = format!("--db=unix:{}", text(&self.path("db.sock")));
-        let mut arguments = vec![database.as_str(), "--timeout=10"];
-        arguments.extend(words.split_whitespace());
-        self.command("ovs-vsctl", &arguments).unwrap();
+        self.daemons.vsctl(words).unwrap();
     }
 
     /// Runs ovs-ofctl against the bridge by OpenFlow 1.3.
@@ -152,12 +90,12 @@ impl Ovs {
         command: &str,
         argument: Option<&str>,
     ) -> Result<String, String> {
-        let bridge = format!("unix:{}", text(&self.path("br0.mgmt")));
+        let bridge = format!("unix:{}", self.daemons.path("br0.mgmt").display());
         let mut arguments = vec!["-O", "OpenFlow13"];
         arguments.extend(options);
         arguments.extend([command, bridge.as_str()]);
         arguments.extend(argument);
-        self.command("ovs-ofctl", &arguments)
+        self.daemons.run("ovs-ofctl", arguments).map_err(|error| error.0)
     }
 
     /// Replaces all flows and groups, given one a line in ovs-ofctl's syntax, in a bundle for each.
@@ -183,12 +121,13 @@ impl Ovs {
     }
 
     fn bundle(&self, version: &str, kind: &str, first: &str, lines: &[&str]) -> Option<()> {
-        let file = self.path(kind);
+        let file = self.daemons.path(kind);
         let mut bundle = first.to_owned();
         bundle.extend(lines.iter().map(|line| format!("{kind} add {line}\n")));
         std::fs::write(&file, &bundle).unwrap();
-        let bridge = format!("unix:{}", text(&self.path("br0.mgmt")));
-        let outcome = self.command("ovs-ofctl", &["-O", version, "bundle", &bridge, &text(&file)]);
+        let bridge = format!("unix:{}", self.daemons.path("br0.mgmt").display());
+        let outcome =
+            self.daemons.run("ovs-ofctl", ["-O", version, "bundle", &bridge, &file.display().to_string()]);
         if let Err(error) = outcome {
             self.try_appctl("version", &[])?;
             // The message names the line.
@@ -207,20 +146,19 @@ impl Ovs {
 
     /// The same; `None` if ovs-vswitchd dies of it, or has died before.
     pub(crate) fn try_appctl(&self, method: &str, parameters: &[&str]) -> Option<String> {
-        let mut stream = UnixStream::connect(self.path("vswitchd.ctl")).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let request = serde_json::json!({"id": 0, "method": method, "params": parameters});
-        stream.write_all(request.to_string().as_bytes()).ok()?;
-        let mut answers = serde_json::Deserializer::from_reader(stream).into_iter::<serde_json::Value>();
-        let answer = answers.next()?.ok()?;
-        assert!(answer["error"].is_null(), "{method} {parameters:?}: {}", answer["error"]);
-        Some(answer["result"].as_str().unwrap().to_owned())
+        match self.daemons.appctl(method, parameters) {
+            Ok(answer) => Some(answer),
+            // A command that every ovs-vswitchd takes tells whether there is one.
+            Err(error) => match self.daemons.appctl("version", &[]) {
+                Ok(_) => panic!("{method} {parameters:?}: {error}"),
+                Err(_) => None,
+            },
+        }
     }
 
     /// The end of what ovs-vswitchd said.
     pub(crate) fn log(&self) -> String {
-        let log = std::fs::read_to_string(self.path("ovs-vswitchd.log")).unwrap_or_default();
-        log.lines().rev().take(5).map(|line| format!("{line}\n")).collect()
+        self.daemons.log()
     }
 
     /// OpenFlow port by datapath port.
@@ -280,8 +218,4 @@ impl Ovs {
 /// Lower-case hex digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn text(path: &Path) -> String {
-    path.to_str().unwrap().to_owned()
 }

@@ -7,7 +7,7 @@ use super::unhex;
 const HEADER: usize = 8;
 
 /// One wrong byte, length or piece.
-fn mutate(bytes: &mut Vec<u8>, others: &[Vec<u8>], random: &mut Random) {
+pub(crate) fn mutate(bytes: &mut Vec<u8>, others: &[Vec<u8>], random: &mut Random) {
     let at = HEADER + random.below((bytes.len() - HEADER) as u64 + 1) as usize;
     match random.below(8) {
         0 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
@@ -39,15 +39,15 @@ fn mutate(bytes: &mut Vec<u8>, others: &[Vec<u8>], random: &mut Random) {
 pub(crate) fn wrong_once(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     let mut bytes = random.pick(&corpus.iter().collect::<Vec<_>>()).clone();
     mutate(&mut bytes, corpus, random);
-    framed(bytes)
+    frame(&mut bytes);
+    bytes
 }
 
-/// The same with its length in the header.
-fn framed(mut bytes: Vec<u8>) -> Vec<u8> {
+/// Writes the message's length into its header, by which streams are divided.
+pub(crate) fn frame(bytes: &mut Vec<u8>) {
     bytes.truncate(0xfff8);
     let length = bytes.len() as u16;
     bytes[2..4].copy_from_slice(&length.to_be_bytes());
-    bytes
 }
 
 /// A message that is wrong in a few places, but for its version and length, by which streams are divided.
@@ -56,7 +56,8 @@ pub(crate) fn wrong_message(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> 
     for _ in 0..=random.below(3) {
         mutate(&mut bytes, corpus, random);
     }
-    framed(bytes)
+    frame(&mut bytes);
+    bytes
 }
 
 /// Messages of every kind of OpenFlow 1.3, made and recorded, that are not too long, so that one place is not like the

@@ -1,12 +1,12 @@
 //! Reads a bundle front to back.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::keys::{KeyError, KeyId, Signatures, Trust};
 use super::manifest::{Manifest, ManifestError};
-use super::payload::{self, CheckOnly, PayloadError, Sink, expect};
+use super::payload::{self, CheckOnly, Copy, PayloadError, Sink, expect};
 use super::unpack::UnpackError;
 use crate::canonical::{self, CanonicalError};
 use crate::digest::Digest;
@@ -142,6 +142,16 @@ impl<R: Read> Bundle<R> {
     /// When the files are not those of the manifest.
     pub fn verify(mut self) -> Result<Manifest, BundleError> {
         self.walk(&mut CheckOnly)?;
+        Ok(self.manifest)
+    }
+
+    /// Writes the files to `out` as an image's layer, uncompressed, and checks all as [`verify`](Self::verify) does:
+    /// what was written is to be believed only when this returns `Ok`.
+    pub(crate) fn write_layer(mut self, out: &mut impl Write) -> Result<Manifest, BundleError> {
+        let mut copy = Copy::new(&mut *out, &self.manifest);
+        self.walk(&mut copy)?;
+        let failed = |source| BundleError::Read { member: PAYLOAD, source };
+        out.write_all(&tar::TRAILER).map_err(failed)?;
         Ok(self.manifest)
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -20,11 +20,13 @@ use super::{Output, TRUSTED_KEYS};
 use crate::bundle::{PublicKey, Trust};
 use crate::fleet::message::{Options, Strategy};
 use crate::fleet::{
-    Answered, Cache, Deployment, Display, Host, Inventory, Outcome, Parcels, Programs, Receiver, Report,
+    Answered, Cache, Deployment, Display, Host, How, Inventory, Outcome, Parcels, Programs, Receiver, Report,
     Rules, Style, ask, deploy, enroll, hello, logs_of,
 };
 
 type Result = anyhow::Result<ExitCode>;
+/// What a box answered, or why it did not.
+type Answer = std::result::Result<Answered, String>;
 
 /// How much an operator's cache may hold.
 const CACHE: u64 = 1 << 30;
@@ -74,6 +76,10 @@ impl FleetArgs {
         Duration::from_secs(self.silence.max(1))
     }
 
+    fn how<'a>(&'a self, control: Option<&'a Path>) -> How<'a> {
+        How { jobs: self.jobs, ssh_options: &self.ssh_options, control, patience: self.patience() }
+    }
+
     /// A directory for ssh's shared connections. Without one each session makes its own.
     fn control() -> Option<tempfile::TempDir> {
         tempfile::Builder::new().prefix("sluice-").tempdir().ok()
@@ -85,13 +91,13 @@ pub(super) fn either(
     fleet: &FleetArgs,
     words: impl FnOnce() -> Vec<String>,
     output: &Output,
-    show: fn(&[Host], Vec<std::result::Result<Answered, String>>, &Output) -> Result,
+    show: fn(&[Host], Vec<Answer>, &Output) -> Result,
     here: impl FnOnce() -> Result,
 ) -> Result {
     let Some(hosts) = fleet.hosts()? else { return here() };
     let control = FleetArgs::control();
     let control = control.as_ref().map(tempfile::TempDir::path);
-    let answers = ask(&hosts, &words(), fleet.jobs, &fleet.ssh_options, control, fleet.patience());
+    let answers = ask(&hosts, &words(), fleet.how(control));
     show(&hosts, answers, output)
 }
 
@@ -105,7 +111,7 @@ pub(super) fn either_logs(
     let Some(hosts) = fleet.hosts()? else { return here() };
     let control = FleetArgs::control();
     let control = control.as_ref().map(tempfile::TempDir::path);
-    let logs = logs_of(&hosts, &words(), fleet.jobs, &fleet.ssh_options, control, fleet.patience());
+    let logs = logs_of(&hosts, &words(), fleet.how(control));
     let mut failed = false;
     let mut rows = Vec::new();
     for (host, log) in hosts.iter().zip(logs) {
@@ -151,7 +157,7 @@ fn table(rows: &[Vec<String>]) -> String {
 }
 
 /// What boxes answered, each with its name.
-fn named(hosts: &[Host], answers: &[std::result::Result<Answered, String>]) -> Value {
+fn named(hosts: &[Host], answers: &[Answer]) -> Value {
     let rows: Vec<Value> = hosts
         .iter()
         .zip(answers)
@@ -166,17 +172,13 @@ fn named(hosts: &[Host], answers: &[std::result::Result<Answered, String>]) -> V
     json!({ "hosts": rows })
 }
 
-fn all_well(answers: &[std::result::Result<Answered, String>]) -> ExitCode {
+fn all_well(answers: &[Answer]) -> ExitCode {
     let well = answers.iter().all(|a| a.as_ref().is_ok_and(|a| a.code == 0));
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The status of a fleet as one table.
-pub(super) fn show_status(
-    hosts: &[Host],
-    answers: Vec<std::result::Result<Answered, String>>,
-    output: &Output,
-) -> Result {
+pub(super) fn show_status(hosts: &[Host], answers: Vec<Answer>, output: &Output) -> Result {
     let code = all_well(&answers);
     output.show(&named(hosts, &answers), || {
         let head = ["HOST", "APP", "STATUS", "VERSION", "RELEASE", "PREVIOUS", "PID", ""];
@@ -220,11 +222,7 @@ fn status_row(host: &Host, app: &Value) -> Vec<String> {
 }
 
 /// What a command came to on each box, a line each.
-pub(super) fn show_outcomes(
-    hosts: &[Host],
-    answers: Vec<std::result::Result<Answered, String>>,
-    output: &Output,
-) -> Result {
+pub(super) fn show_outcomes(hosts: &[Host], answers: Vec<Answer>, output: &Output) -> Result {
     let code = all_well(&answers);
     output.show(&named(hosts, &answers), || {
         let mut rows = vec![["HOST", "RESULT", ""].map(str::to_owned).to_vec()];
@@ -255,11 +253,7 @@ fn brief(value: &Value) -> String {
 }
 
 /// What a command in an application printed on each box.
-pub(super) fn show_exec(
-    hosts: &[Host],
-    answers: Vec<std::result::Result<Answered, String>>,
-    output: &Output,
-) -> Result {
+pub(super) fn show_exec(hosts: &[Host], answers: Vec<Answer>, output: &Output) -> Result {
     for (host, answer) in hosts.iter().zip(&answers) {
         match answer {
             Ok(Answered { value: Value::Object(_), .. }) => {}
@@ -268,7 +262,7 @@ pub(super) fn show_exec(
         }
     }
     output.show(&named(hosts, &answers), || {
-        let text = |(host, answer): (&Host, &std::result::Result<Answered, String>)| {
+        let text = |(host, answer): (&Host, &Answer)| {
             let printed = answer.as_ref().ok().and_then(|a| a.value["output"].as_str());
             prefixed(&host.name, printed.unwrap_or_default(), hosts.len())
         };
@@ -455,9 +449,7 @@ impl Enroll {
         }
         let control = FleetArgs::control();
         let control = control.as_ref().map(tempfile::TempDir::path);
-        let fleet = &self.fleet;
-        let done =
-            enroll(&hosts, &keys, TRUSTED_KEYS, fleet.jobs, &fleet.ssh_options, control, fleet.patience());
+        let done = enroll(&hosts, &keys, TRUSTED_KEYS, self.fleet.how(control));
         let ids: Vec<String> = keys.iter().map(|(id, _)| id.to_string()).collect();
         let answer = |done: std::result::Result<(), String>| {
             done.map(|()| Answered { code: 0, value: json!({ "trusts": ids }), said: String::new() })
@@ -485,7 +477,7 @@ impl Receive {
         rustix::stdio::dup2_stdout(rustix::stdio::stderr()).context("moving stdout")?;
         let runtime = self.machine.runtime()?;
         let machine = self.machine.machine(&runtime)?;
-        let receiver = Receiver::new(machine, || Trust::directory(&self.keys));
+        let receiver = Receiver::new(machine, self.machine.place(), || Trust::directory(&self.keys));
         let stdin = fs::File::from(rustix::io::dup(rustix::stdio::stdin()).context("sharing stdin")?);
         let hello = hello().context("reading this program")?;
         receiver.serve(&hello, Patient(stdin), fs::File::from(frames))?;

@@ -7,6 +7,7 @@
 //! | `sluice-switch inspect BUNDLE` | shows what a bundle says of itself |
 //! | `sluice-switch verify BUNDLE` | checks a bundle's signature and every file in it |
 //! | `sluice-switch unpack BUNDLE DIRECTORY` | unpacks a bundle, whole or not at all |
+//! | `sluice-switch export --sonic BUNDLE -o FILE` | writes a bundle as an image for SONiC's package manager, or, with `--oci`, for any engine |
 //! | `sluice-switch run DIRECTORY` | runs what was unpacked, in the foreground |
 //! | `sluice-switch install BUNDLE` | puts a release on trial in place of the one that runs; commits it or rolls back |
 //! | `sluice-switch rollback APP` | puts the previous release on trial in the same way |
@@ -30,6 +31,7 @@
 
 mod autostart;
 mod bundle;
+mod export;
 mod fleet;
 mod machine;
 mod preflight;
@@ -72,6 +74,8 @@ enum Command {
     Verify(bundle::Verify),
     /// Unpack a bundle into a new directory, whole or not at all
     Unpack(bundle::Unpack),
+    /// Write a bundle as an image: for SONiC's package manager, or for any engine
+    Export(export::Export),
     /// Run what `unpack` made, in the foreground, until it ends
     Run(machine::Run),
     /// Put a release on trial in place of the one that runs; commit it when it works, or roll back
@@ -174,6 +178,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Inspect(command) => command.run(&output),
         Command::Verify(command) => command.run(&output),
         Command::Unpack(command) => command.run(&output),
+        Command::Export(command) => command.run(&output),
         Command::Run(command) => command.run(),
         Command::Install(command) => command.run(&output),
         Command::Rollback(command) => fleet::either(
@@ -184,7 +189,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             || command.rollback(&output),
         ),
         Command::Up(command) => fleet::either(
-            &command.apps.fleet,
+            command.fleet(),
             || command.words(),
             &output,
             fleet::show_outcomes,
@@ -256,7 +261,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("sluice-switch: {error:#}");
+            eprintln!("sluice-switch: {}", crate::errors::chain(&*error));
             ExitCode::FAILURE
         }
     }

@@ -240,7 +240,7 @@ impl Reading<'_> {
         ];
         for (name, path) in paths {
             if let Some(path) = path
-                && !(path.get_ref().starts_with('/') && !path.get_ref().contains(char::is_control))
+                && (!path.get_ref().starts_with('/') || path.get_ref().contains(char::is_control))
             {
                 return Err(self.wrong(field(name), path, "it is an absolute path on the box"));
             }

@@ -52,7 +52,7 @@ pub use parcel::{Encoded, Parcel, ParcelError, Parcels};
 pub use program::{Program, ProgramError, Programs};
 pub use progress::{Display, Style};
 pub use receive::{Receiver, hello};
-pub use remote::{Answered, ask, enroll, logs_of};
+pub use remote::{Answered, How, ask, enroll, logs_of};
 pub use rollout::{Outcome, Rules, Skip, roll};
 pub use room::{MAX_PATCH, MIN_PATCH, NoRoom};
 pub use send::{Connection, Delivered, Event, Place, SendError, Session};

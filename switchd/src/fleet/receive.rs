@@ -21,9 +21,11 @@ use super::message::{
 };
 use super::room::{Catalogue, Disk, Room};
 use crate::bundle::{
-    AppName, Bundle, BundleError, Entry, MAX_MANIFEST, MAX_SIGNATURES, Manifest, Trust, UnpackError,
+    AppName, Bundle, BundleError, Entry, MAX_MANIFEST, MAX_SIGNATURES, Manifest, Shared, Trust, UnpackError,
 };
 use crate::digest::{Digest, Hashing};
+use crate::errors::chain;
+use crate::preflight::{Facts, Finding, Needs, Place, Verdict};
 use crate::release::{Lock, Machine, Outcome, ReleaseError, Store, SwitchError};
 
 /// The largest window that a compressed content may ask for: 2 × [`MAX_PATCH`](super::room::MAX_PATCH).
@@ -32,6 +34,7 @@ const WINDOW_LOG: u32 = 26;
 /// A box that receives.
 pub struct Receiver<'a> {
     machine: Machine<'a>,
+    place: Place,
     trust: Box<dyn Fn() -> Result<Trust, crate::bundle::KeyError> + 'a>,
     busy: Option<Busy>,
 }
@@ -96,20 +99,6 @@ impl From<SwitchError> for Refusal {
     }
 }
 
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        next = cause.source();
-    }
-    text
-}
-
 /// What this program says of itself and of the machine.
 ///
 /// # Errors
@@ -128,12 +117,13 @@ pub fn hello() -> io::Result<Hello> {
 }
 
 impl<'a> Receiver<'a> {
-    /// With a machine to install on, and whose bundles it believes.
+    /// With a machine to install on, where to look at it before, and whose bundles it believes.
     pub fn new(
         machine: Machine<'a>,
+        place: Place,
         trust: impl Fn() -> Result<Trust, crate::bundle::KeyError> + 'a,
     ) -> Self {
-        Self { machine, trust: Box::new(trust), busy: None }
+        Self { machine, place, trust: Box::new(trust), busy: None }
     }
 
     /// Answers requests until the workstation leaves.
@@ -282,21 +272,26 @@ impl<'a> Receiver<'a> {
 
     /// Whether the application could run here, before anything is sent. Gives what the operator should know.
     fn preflight(&self, manifest: &Manifest) -> Result<Vec<String>, Refusal> {
-        let machine = rustix::system::uname().machine().to_string_lossy().into_owned();
-        let platform = &manifest.platform;
-        if let Some(wanted) = super::program::platforms(&machine)
-            && !(platform.os == "linux" && wanted.contains(&platform.architecture.as_str()))
-        {
-            let message = format!("the bundle is for {platform} and this machine is {machine}");
-            return Err(refusal(Reason::Unsuitable, message));
+        // Room is judged apart: by what is shared here, what has arrived, and what may go.
+        let needs = Needs { files: Vec::new(), ..Needs::of(manifest, &Shared::default()) };
+        let report = Facts::gather(&self.place, &needs).judge(&needs);
+        let of = |verdict| {
+            let findings = report.findings.iter().filter(move |finding| finding.verdict == verdict);
+            let line = |f: &Finding| match &f.remedy {
+                Some(remedy) => format!("{}: {} ({remedy})", f.check, f.found),
+                None => format!("{}: {}", f.check, f.found),
+            };
+            findings.map(line).collect::<Vec<String>>()
+        };
+        let (failed, degraded) = (of(Verdict::Fail), of(Verdict::Degraded));
+        if !failed.is_empty() {
+            return Err(refusal(Reason::Preflight, format!("it could not run there: {}", failed.join("; "))));
         }
-        let degraded = self.machine.cgroups.enforce(&manifest.run.limits).degraded;
-        let notes: Vec<String> = degraded.iter().map(ToString::to_string).collect();
-        if !notes.is_empty() && !self.machine.consent && !manifest.run.allow_degraded {
-            let message = format!("{}; agree with --allow-degraded", notes.join("; "));
+        if !degraded.is_empty() && !report.passes(self.machine.consent || needs.consent) {
+            let message = format!("{}; agree with --allow-degraded", degraded.join("; "));
             return Err(refusal(Reason::Preflight, message));
         }
-        Ok(notes)
+        Ok(degraded)
     }
 
     fn begin(&mut self) -> Result<(), Refusal> {
@@ -325,7 +320,10 @@ impl<'a> Receiver<'a> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&incoming);
         made.map_err(failed("making the directory", &incoming))?;
         for (digest, path) in &busy.room.rescued {
-            fs::hard_link(path, incoming.join(digest.hex())).map_err(failed("keeping", path))?;
+            let kept = incoming.join(digest.hex());
+            // What has its name there is not what it should be, or it would not be needed.
+            let _ = fs::remove_file(&kept);
+            fs::hard_link(path, kept).map_err(failed("keeping", path))?;
         }
         if busy.room.stops {
             self.machine.clear(&busy.store, lock)?;

@@ -29,23 +29,19 @@ pub struct Answered {
 
 /// How boxes are asked.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct How<'a> {
-    pub(crate) jobs: usize,
-    pub(crate) ssh_options: &'a [String],
-    pub(crate) control: Option<&'a Path>,
-    pub(crate) patience: Duration,
+pub struct How<'a> {
+    /// How many at once.
+    pub jobs: usize,
+    /// Options of ssh for every host, before its own.
+    pub ssh_options: &'a [String],
+    /// A directory of ours for ssh's shared connections.
+    pub control: Option<&'a Path>,
+    /// How long nothing may pass before a box is given up.
+    pub patience: Duration,
 }
 
 /// Runs the program with `words` on every host, and gives what each answered, or why there is no answer.
-pub fn ask(
-    hosts: &[Host],
-    words: &[String],
-    jobs: usize,
-    ssh_options: &[String],
-    control: Option<&Path>,
-    patience: Duration,
-) -> Vec<Result<Answered, String>> {
-    let how = How { jobs, ssh_options, control, patience };
+pub fn ask(hosts: &[Host], words: &[String], how: How<'_>) -> Vec<Result<Answered, String>> {
     each(hosts, how, |host| {
         let all = [&["--json".to_owned()][..], words].concat();
         let (code, stdout, said) = program(host, &all, how)?;
@@ -57,15 +53,7 @@ pub fn ask(
 }
 
 /// The end of an application's log on every host: so many bytes of it.
-pub fn logs_of(
-    hosts: &[Host],
-    words: &[String],
-    jobs: usize,
-    ssh_options: &[String],
-    control: Option<&Path>,
-    patience: Duration,
-) -> Vec<Result<Vec<u8>, String>> {
-    let how = How { jobs, ssh_options, control, patience };
+pub fn logs_of(hosts: &[Host], words: &[String], how: How<'_>) -> Vec<Result<Vec<u8>, String>> {
     each(hosts, how, |host| match program(host, words, how)? {
         (0, stdout, _) => Ok(stdout),
         (_, _, said) => Err(said),
@@ -77,12 +65,8 @@ pub fn enroll(
     hosts: &[Host],
     keys: &[(KeyId, Vec<u8>)],
     default_directory: &str,
-    jobs: usize,
-    ssh_options: &[String],
-    control: Option<&Path>,
-    patience: Duration,
+    how: How<'_>,
 ) -> Vec<Result<(), String>> {
-    let how = How { jobs, ssh_options, control, patience };
     each(hosts, how, |host| {
         let directory = quote(host.keys.as_deref().unwrap_or(default_directory));
         for (id, content) in keys {
@@ -101,7 +85,7 @@ pub fn enroll(
 }
 
 /// Does something on every host, so many at once.
-pub(crate) fn each<T: Send>(
+fn each<T: Send>(
     hosts: &[Host],
     how: How<'_>,
     work: impl Fn(&Host) -> Result<T, String> + Sync,
@@ -132,7 +116,7 @@ fn program(host: &Host, words: &[String], how: How<'_>) -> Result<(i32, Vec<u8>,
 }
 
 /// Runs a script on a host.
-pub(crate) fn script_on(
+fn script_on(
     host: &Host,
     script: &str,
     input: &mut dyn io::Read,

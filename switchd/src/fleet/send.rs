@@ -537,13 +537,13 @@ pub(super) fn for_machine<'a>(
             continue;
         }
         let of_app: Vec<&Parcel> = parcels.iter().filter(|p| p.manifest.app == *app).collect();
-        let fits = |name: &&str| {
+        let fits = |name: &&str| -> Option<&&Parcel> {
             of_app
                 .iter()
                 .find(|p| p.manifest.platform.os == "linux" && p.manifest.platform.architecture == **name)
         };
         let best = match known {
-            Some(names) => names.iter().find_map(|name| fits(&name)),
+            Some(names) => names.iter().find_map(fits),
             // The box itself will say.
             None => of_app.first(),
         };

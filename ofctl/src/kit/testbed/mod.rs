@@ -30,7 +30,7 @@ pub use wiring::{End, HostId};
 
 use super::{Application, Connected, DatapathId, Effects, Event, Timer};
 use crate::flow::FlowStats;
-use crate::sim::{Packet, Switch, Verdict};
+use crate::sim::{Packet, PortVlan, Switch, Verdict};
 use crate::wire::versions::GroupMod;
 use crate::wire::{ErrorMessage, FlowStatsRequest, Message, OfPort, PortDescription};
 
@@ -131,6 +131,17 @@ impl<A: Application> Testbed<A> {
     pub fn link(&mut self, a: (DatapathId, u32), b: (DatapathId, u32)) {
         let (a, b) = (self.end(a), self.end(b));
         self.wiring.link(a, b);
+    }
+
+    /// Sets which VLANs a port carries where flows say `NORMAL`.
+    ///
+    /// # Panics
+    /// If the port is not there.
+    pub fn set_port_vlan(&mut self, switch: DatapathId, port: u32, vlan: PortVlan) {
+        let end = self.end((switch, port));
+        if let Some(attached) = self.switches.get_mut(&end.switch) {
+            attached.node.set_port_vlan(end.port, vlan);
+        }
     }
 
     /// Puts a host on a port.

@@ -4,21 +4,22 @@ mod capture;
 mod daemons;
 mod group;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use capture::Capture;
-use daemons::{Daemons, text};
+use daemons::text;
+pub use daemons::{PrivateOvs, Setup};
 use tokio::runtime::Runtime;
 
 use crate::client::Listen;
 use crate::client::controller::{self, Controller, ListenError};
-use crate::client::openflow::{ClientError, Connection, Events, Notification, Options, Target};
+use crate::client::openflow::{ClientError, Connection, Events, Notification, Options};
 use crate::flow::FlowStats;
 use crate::kit::DatapathId;
 use crate::scenario::applications::{Boxed, Names, started};
 use crate::scenario::{ApplicationText, Sent, World, WorldError};
-use crate::sim::Packet;
+use crate::sim::{Packet, PortVlan};
 use crate::wire::versions::GroupMod;
 use crate::wire::{
     Field, FlowMod, FlowStatsRequest, FragmentMode, Message, MeterMod, MultipartBody, MultipartReply,
@@ -61,7 +62,7 @@ pub struct OvsWorld {
     bridges: BTreeMap<String, Bridge>,
     application: Option<Controller<Boxed>>,
     runtime: Runtime,
-    daemons: Daemons,
+    daemons: PrivateOvs,
     is_time_stopped: bool,
 }
 
@@ -79,7 +80,7 @@ impl OvsWorld {
             .enable_all()
             .build()
             .map_err(|error| WorldError(format!("cannot start: {error}")))?;
-        let daemons = Daemons::start()?;
+        let daemons = PrivateOvs::start(Setup::dummy())?;
         Ok(OvsWorld { bridges: BTreeMap::new(), application: None, runtime, daemons, is_time_stopped: false })
     }
 
@@ -100,10 +101,10 @@ impl OvsWorld {
     /// Joins two dummy ports by a stream.
     fn plug(&mut self, listening: &str, dialling: &str) -> Result<(), WorldError> {
         let socket = text(&self.daemons.path(&format!("{listening}.link")));
-        self.daemons.vsctl(&split(&format!(
+        self.daemons.vsctl(&format!(
             "set interface {listening} options:pstream=punix:{socket} -- \
              set interface {dialling} options:stream=unix:{socket}"
-        )))?;
+        ))?;
         let deadline = Instant::now() + PATIENCE;
         while !self.daemons.appctl("netdev-dummy/conn-state", &[dialling])?.trim().ends_with(LINKED) {
             if Instant::now() > deadline {
@@ -115,9 +116,11 @@ impl OvsWorld {
     }
 
     fn unplug(&mut self, listening: &str, dialling: &str) -> Result<(), WorldError> {
-        self.daemons.vsctl(&split(&format!(
-            "remove interface {listening} options pstream -- remove interface {dialling} options stream"
-        )))
+        self.daemons
+            .vsctl(&format!(
+                "remove interface {listening} options pstream -- remove interface {dialling} options stream"
+            ))
+            .map(drop)
     }
 
     /// Waits until nothing is under way.
@@ -164,8 +167,8 @@ impl World for OvsWorld {
             let capture = Capture::new(capture);
             made.insert(*port, Port { name: port_name, capture, peer: None, is_up: true });
         }
-        self.daemons.vsctl(&split(&words))?;
-        let target = Target::Unix(self.daemons.path(&format!("{name}.mgmt")));
+        self.daemons.vsctl(&words)?;
+        let target = self.daemons.target(name);
         let (connection, events) = self
             .runtime
             .block_on(async {
@@ -195,6 +198,23 @@ impl World for OvsWorld {
         self.plug(&names[0], &names[1])
     }
 
+    fn set_vlan(&mut self, switch: &str, port: OfPort, vlan: &PortVlan) -> Result<(), WorldError> {
+        let name = self.port(switch, port)?.name.clone();
+        let list = |vlans: &BTreeSet<u16>| vlans.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
+        let settings = match vlan {
+            PortVlan::All => "vlan_mode=trunk".to_owned(),
+            PortVlan::Access(own) => format!("vlan_mode=access tag={own}"),
+            PortVlan::Trunk(vlans) => format!("vlan_mode=trunk trunks={}", list(vlans)),
+            PortVlan::NativeUntagged(own, vlans) => {
+                format!("vlan_mode=native-untagged tag={own} trunks={}", list(vlans))
+            }
+            PortVlan::NativeTagged(own, vlans) => {
+                format!("vlan_mode=native-tagged tag={own} trunks={}", list(vlans))
+            }
+        };
+        self.daemons.vsctl(&format!("set port {name} {settings}")).map(drop)
+    }
+
     fn start(&mut self, application: &ApplicationText) -> Result<(), WorldError> {
         let number = |name: &str| self.bridges.get(name).map(|bridge| bridge.number);
         let application = started(application, &number)?;
@@ -213,7 +233,7 @@ impl World for OvsWorld {
             words.push(format!("-- set-controller {name} unix:{}", text(&socket)));
             words.push(format!("-- set controller {name} connection_mode=out-of-band"));
         }
-        self.daemons.vsctl(&split(&words.join(" ")))?;
+        self.daemons.vsctl(&words.join(" "))?;
         let deadline = Instant::now() + PATIENCE;
         let wanted = self.bridges.len();
         while self.runtime.block_on(controller.switches()).map_or(0, |switches| switches.len()) < wanted {
@@ -389,8 +409,4 @@ fn traced(packet: &Packet) -> String {
         None => part.to_owned(),
     };
     text.split(',').map(part).collect::<Vec<_>>().join(",")
-}
-
-fn split(words: &str) -> Vec<String> {
-    words.split_whitespace().map(str::to_owned).collect()
 }
