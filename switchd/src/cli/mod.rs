@@ -189,7 +189,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             || command.rollback(&output),
         ),
         Command::Up(command) => fleet::either(
-            command.fleet(),
+            &command.apps.fleet,
             || command.words(),
             &output,
             fleet::show_outcomes,
