@@ -8,6 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::Output;
+use super::fleet::FleetArgs;
 use super::machine::MachineArgs;
 use crate::autostart::{self, EVERY};
 use crate::preflight::{Boot, Init};
@@ -23,9 +24,9 @@ enum Action {
     /// Start what is committed at boot, and look at logs from time to time
     Enable(Box<Enable>),
     /// Remove what `enable` wrote
-    Disable(Root),
+    Disable(Other),
     /// Show what `enable` wrote; exit status 1 when nothing is there
-    Status(Root),
+    Status(Other),
 }
 
 #[derive(Debug, Args)]
@@ -33,6 +34,17 @@ struct Root {
     /// Write below this directory instead, and tell no init system
     #[arg(long, value_name = "DIRECTORY", default_value = "/")]
     root: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Other {
+    #[command(flatten)]
+    root: Root,
+    // Nothing of it matters here; but where things are on another box is said with every command.
+    #[command(flatten)]
+    _machine: MachineArgs,
+    #[command(flatten)]
+    fleet: FleetArgs,
 }
 
 /// Which init system.
@@ -67,13 +79,45 @@ struct Enable {
     program: Option<PathBuf>,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    fleet: FleetArgs,
 }
 
 impl Autostart {
+    /// Which boxes it is for.
+    pub(super) fn fleet(&self) -> &FleetArgs {
+        match &self.action {
+            Action::Enable(enable) => &enable.fleet,
+            Action::Disable(other) | Action::Status(other) => &other.fleet,
+        }
+    }
+
+    /// The command as it is said to another box, which knows best where its program is.
+    pub(super) fn words(&self) -> Vec<String> {
+        let mut words = vec!["autostart".to_owned()];
+        match &self.action {
+            Action::Disable(_) => words.push("disable".to_owned()),
+            Action::Status(_) => words.push("status".to_owned()),
+            Action::Enable(enable) => {
+                let Enable { init, cron, supervise, every, .. } = enable.as_ref();
+                let init = match init {
+                    Choice::Auto => "auto",
+                    Choice::Systemd => "systemd",
+                    Choice::Sysv => "sysv",
+                    Choice::None => "none",
+                };
+                words.extend(["enable", "--init", init, "--every", &every.to_string()].map(str::to_owned));
+                let flags = [(cron, "--cron"), (supervise, "--supervise")];
+                words.extend(flags.into_iter().filter(|(set, _)| **set).map(|(_, flag)| flag.to_owned()));
+            }
+        }
+        words
+    }
+
     pub(super) fn run(&self, output: &Output) -> anyhow::Result<ExitCode> {
         match &self.action {
             Action::Enable(enable) => enable.run(output),
-            Action::Disable(Root { root }) => {
+            Action::Disable(Other { root: Root { root }, .. }) => {
                 let removed = autostart::disable(root)?;
                 reload(root, None);
                 output.show(&json!({ "removed": removed }), || match removed.len() {
@@ -82,7 +126,7 @@ impl Autostart {
                 })?;
                 Ok(ExitCode::SUCCESS)
             }
-            Action::Status(Root { root }) => {
+            Action::Status(Other { root: Root { root }, .. }) => {
                 let enabled = autostart::enabled(root);
                 let (init, paths) = enabled.as_ref().map(|(init, paths)| (init, paths)).unzip();
                 output.show(

@@ -60,7 +60,7 @@ pub(super) struct MachineArgs {
 
 impl MachineArgs {
     /// What of this is for another box too. Where things are there is for the inventory to say.
-    fn words(&self) -> Option<String> {
+    pub(super) fn words(&self) -> Option<String> {
         self.allow_degraded.then(|| "--allow-degraded".to_owned())
     }
 
@@ -272,44 +272,46 @@ impl Stop {
         let runtime = self.machine.runtime()?;
         let machine = self.machine.machine(&runtime)?;
         let apps = if self.all { Store::apps(&self.machine.state_dir)? } else { self.apps.clone() };
-        // One that cannot be stopped does not keep the others running.
-        let (mut stopped, mut failed) = (Vec::new(), None);
-        for app in apps {
-            match machine.stop(&app) {
-                Ok(()) => stopped.push(app),
-                Err(error) => {
-                    if let Some(before) = failed.replace(error) {
-                        eprintln!("sluice-switch: {:#}", anyhow::Error::from(before));
-                    }
-                }
+        let mut rows = Vec::new();
+        let mut failed = false;
+        for app in &apps {
+            // One that cannot be stopped does not keep the others running.
+            let done = machine.stop(app).map_err(anyhow::Error::from);
+            if let (Err(error), [_]) = (&done, apps.as_slice()) {
+                bail!("{error:#}");
             }
+            if let Err(error) = &done {
+                failed = true;
+                eprintln!("sluice-switch: {app}: {error:#}");
+            }
+            rows.push(json!({ "app": app, "stopped": done.is_ok() }));
         }
-        output.show(&json!({ "stopped": stopped }), || {
-            stopped.iter().map(|app| format!("{app} stopped")).collect::<Vec<_>>().join("\n")
+        let shown = match rows.as_slice() {
+            [one] if !self.all => one.clone(),
+            _ => json!({ "apps": rows }),
+        };
+        output.show(&shown, || {
+            let stopped = rows.iter().filter(|row| row["stopped"] == true);
+            let names = stopped.filter_map(|row| row["app"].as_str()).map(|app| format!("{app} stopped"));
+            names.collect::<Vec<_>>().join("\n")
         })?;
-        failed.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
+        Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Up {
     #[command(flatten)]
-    apps: SomeApps,
+    pub(super) apps: SomeApps,
     /// First mount control groups where nobody has, as `preflight --fix` does
     #[arg(long)]
     fix: bool,
 }
 
 impl Up {
-    /// Which boxes it is for.
-    pub(super) fn fleet(&self) -> &FleetArgs {
-        &self.apps.fleet
-    }
-
     /// The command as it is said to another box.
     pub(super) fn words(&self) -> Vec<String> {
-        let fix = self.fix.then(|| "--fix".to_owned());
-        self.apps.words("up").into_iter().chain(fix).collect()
+        self.apps.words("up").into_iter().chain(self.fix.then(|| "--fix".to_owned())).collect()
     }
 
     pub(super) fn run(&self, output: &Output) -> Result {
@@ -337,13 +339,18 @@ pub(super) fn fix(facts: &Facts) -> Vec<preflight::Fixed> {
 #[derive(Debug, Args)]
 pub(super) struct Tend {
     #[command(flatten)]
-    apps: SomeApps,
+    pub(super) apps: SomeApps,
     /// Also start again what has ended by itself, but not what `stop` stopped
     #[arg(long)]
     restart: bool,
 }
 
 impl Tend {
+    /// The command as it is said to another box.
+    pub(super) fn words(&self) -> Vec<String> {
+        self.apps.words("tend").into_iter().chain(self.restart.then(|| "--restart".to_owned())).collect()
+    }
+
     /// Says nothing when there was nothing to do: cron sends a mail for every line.
     pub(super) fn run(&self, output: &Output) -> Result {
         let runtime = self.apps.machine.runtime()?;

@@ -189,7 +189,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             || command.rollback(&output),
         ),
         Command::Up(command) => fleet::either(
-            command.fleet(),
+            &command.apps.fleet,
             || command.words(),
             &output,
             fleet::show_outcomes,
@@ -236,9 +236,27 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             fleet::show_outcomes,
             || command.gc(&output),
         ),
-        Command::Preflight(command) => command.run(&output),
-        Command::Autostart(command) => command.run(&output),
-        Command::Tend(command) => command.run(&output),
+        Command::Preflight(command) => fleet::either(
+            &command.fleet,
+            || command.words(),
+            &output,
+            fleet::show_outcomes,
+            || command.run(&output),
+        ),
+        Command::Autostart(command) => fleet::either(
+            command.fleet(),
+            || command.words(),
+            &output,
+            fleet::show_outcomes,
+            || command.run(&output),
+        ),
+        Command::Tend(command) => fleet::either(
+            &command.apps.fleet,
+            || command.words(),
+            &output,
+            fleet::show_outcomes,
+            || command.run(&output),
+        ),
     };
     match result {
         Ok(code) => code,

@@ -9,6 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::bundle::open;
+use super::fleet::FleetArgs;
 use super::machine::{MachineArgs, fix};
 use super::{Output, TrustArgs};
 use crate::bundle::Shared;
@@ -19,20 +20,29 @@ use crate::release::Store;
 pub(super) struct Preflight {
     /// The bundle that is to be installed, or - for the standard input, of which the manifest is enough; without it,
     /// what any bundle could need
+    #[arg(conflicts_with_all = ["inventory", "host"])]
     bundle: Option<PathBuf>,
     /// Make good what is safe to: mount the kernel's cgroup controllers, make the state directory
     #[arg(long)]
     fix: bool,
     /// Judge the facts in FILE, which `preflight --json` printed on another switch
-    #[arg(long, value_name = "FILE", conflicts_with = "fix")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["fix", "inventory", "host"])]
     facts: Option<PathBuf>,
     #[command(flatten)]
     trust: TrustArgs,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    pub(super) fleet: FleetArgs,
 }
 
 impl Preflight {
+    /// The command as it is said to another box, which has no bundle yet.
+    pub(super) fn words(&self) -> Vec<String> {
+        let fix = self.fix.then(|| "--fix".to_owned());
+        ["preflight".to_owned()].into_iter().chain(fix).chain(self.machine.words()).collect()
+    }
+
     pub(super) fn run(&self, output: &Output) -> anyhow::Result<ExitCode> {
         let needs = self.needs()?;
         let place = self.machine.place();

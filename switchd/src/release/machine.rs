@@ -189,9 +189,6 @@ impl Machine<'_> {
         // not to replace it.
         let _ = self.recover_locked(&store, &lock);
         let to = store.add(&lock, bundle)?;
-        if self.consent {
-            store.allow_degraded(&lock, to)?;
-        }
         told(Step::Unpacked);
         self.switch(&store, &lock, to, &mut told)
     }
@@ -337,6 +334,9 @@ impl Machine<'_> {
         to: Digest,
         told: &mut dyn FnMut(Step),
     ) -> Result<Outcome, SwitchError> {
+        if self.consent {
+            store.allow_degraded(lock, to)?;
+        }
         let from = store.current()?;
         if from == Some(to) {
             self.recover_locked(store, lock)?;
