@@ -242,6 +242,7 @@ impl Backend for AdminBackend {
                     match dataplane {
                         Dataplane::OvsSystem => "system",
                         Dataplane::OvsNetdev => "netdev",
+                        Dataplane::Linux => "linux",
                     }
                     .to_owned()
                 }),

@@ -159,20 +159,11 @@ pub(super) fn nodes(out: &mut Output<'_>, nodes: &[NodeSummary]) -> io::Result<(
             if node.alive { "yes" } else { "no" }.to_owned(),
             or_dash(node.underlay),
             or_dash(node.underlay_mtu),
-            dataplane(node),
+            node.dataplane.to_string(),
             node.version.clone(),
             node.endpoint_count.to_string(),
         ]
     })
-}
-
-fn dataplane(node: &NodeSummary) -> String {
-    use crate::model::Dataplane;
-    match node.dataplane {
-        Dataplane::OvsSystem => "ovs-system",
-        Dataplane::OvsNetdev => "ovs-netdev",
-    }
-    .to_owned()
 }
 
 pub(super) fn node(out: &mut Output<'_>, detail: &NodeDetail) -> io::Result<()> {
@@ -186,7 +177,7 @@ pub(super) fn node(out: &mut Output<'_>, detail: &NodeDetail) -> io::Result<()> 
                 ("Underlay", or_dash(node.underlay)),
                 ("Underlay MTU", or_dash(node.underlay_mtu)),
                 ("Encapsulations", joined(&node.encapsulations)),
-                ("Dataplane", dataplane(node)),
+                ("Dataplane", node.dataplane.to_string()),
                 ("Version", node.version.clone()),
                 ("Endpoints", node.endpoint_count.to_string()),
             ],

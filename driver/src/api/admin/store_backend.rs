@@ -133,7 +133,8 @@ impl From<NetworkError> for AdminError {
             | NetworkError::SegmentTaken { .. }
             | NetworkError::ClaimLost { .. }
             | NetworkError::NoFreeId(_)
-            | NetworkError::InUse { .. } => ErrorKind::Conflict,
+            | NetworkError::InUse { .. }
+            | NetworkError::HasPorts { .. } => ErrorKind::Conflict,
         };
         AdminError::new(kind, error)
     }
