@@ -5,6 +5,7 @@
 //! - [`model`]: what there is: networks, nodes, endpoints; parsing and validation.
 //! - [`ipam`]: which address a node may give out next.
 //! - [`plan`]: from the cluster's intent and a node's facts to links, ports, flows and groups.
+//! - [`linux`]: the dataplane of white-box switches: Linux bridges and VXLAN; its effects are behind `agent`.
 //! - [`reconcile`]: what has to change, in which order.
 //!
 //! The effects, behind the feature `agent`:
@@ -17,6 +18,7 @@
 //! - `cli`: the operator's commands.
 
 pub mod ipam;
+pub mod linux;
 pub mod model;
 pub mod plan;
 pub mod reconcile;
