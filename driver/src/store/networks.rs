@@ -371,7 +371,10 @@ pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("the model's types have string keys only")
 }
 
-pub(super) fn decode<T: for<'de> Deserialize<'de>>(store: &dyn Store, entry: &Entry) -> Result<T, NetworkError> {
+pub(super) fn decode<T: for<'de> Deserialize<'de>>(
+    store: &dyn Store,
+    entry: &Entry,
+) -> Result<T, NetworkError> {
     serde_json::from_slice(&entry.value).map_err(|error| NetworkError::Damaged {
         store: store.describe(),
         key: entry.key.clone(),

@@ -51,7 +51,9 @@ pub enum PortError {
         by: NodeName,
     },
     /// The port is in no network.
-    #[error("port {port} of node {node} is not attached: 'sluice port ls --node {node}' shows those that are")]
+    #[error(
+        "port {port} of node {node} is not attached: 'sluice port ls --node {node}' shows those that are"
+    )]
     NotAttached {
         /// The port.
         port: PortTag,
@@ -135,8 +137,7 @@ pub async fn detach(store: &dyn Store, node: &NodeName, at: &PortTag) -> Result<
             return Err(PortError::NotAttached { port: at.clone(), node: node.clone() });
         };
         let attachment: PortAttachment = decode(store, &entry)?;
-        let writes =
-            vec![Write::Delete(key.clone()), Write::Delete(keys::attached_port(&attachment))];
+        let writes = vec![Write::Delete(key.clone()), Write::Delete(keys::attached_port(&attachment))];
         let guard = Guard::Unchanged(key.clone(), entry.revision);
         if let TxnOutcome::Committed(_) = store.commit(vec![guard], writes).await? {
             return Ok(attachment);
@@ -167,7 +168,8 @@ pub async fn list(
         (None, None) => keys::PORTS.to_owned(),
     };
     let entries = store.list(&prefix).await?;
-    let ports = entries.iter().map(|entry| decode(store, entry)).collect::<Result<Vec<PortAttachment>, _>>()?;
+    let ports =
+        entries.iter().map(|entry| decode(store, entry)).collect::<Result<Vec<PortAttachment>, _>>()?;
     Ok(ports.into_iter().filter(|port| node.is_none_or(|node| port.node == *node)).collect())
 }
 

@@ -18,10 +18,7 @@ fn network(name: &str) -> NetworkName {
 }
 
 fn swp(number: u8, vlan: Option<u32>) -> PortTag {
-    PortTag {
-        port: format!("swp{number}").parse().unwrap(),
-        vlan: vlan.map(|vlan| vlan.try_into().unwrap()),
-    }
+    PortTag { port: format!("swp{number}").parse().unwrap(), vlan: vlan.map(|vlan| vlan.try_into().unwrap()) }
 }
 
 fn origin() -> Origin {
@@ -54,10 +51,7 @@ impl World {
                 version: String::new(),
                 unknown: UnknownFields::new(),
             };
-            store
-                .commit(vec![], vec![Write::Put(keys::node(&node(name)), encode(&value))])
-                .await
-                .unwrap();
+            store.commit(vec![], vec![Write::Put(keys::node(&node(name)), encode(&value))]).await.unwrap();
         }
         World { _dir: dir, store }
     }
