@@ -108,7 +108,7 @@ pub enum Change {
     },
     /// Let a port carry a VLAN, or change how it does.
     AddVlan {
-        /// The port, or the bridge itself.
+        /// The port.
         link: LinkName,
         /// The VLAN.
         vlan: VlanId,
@@ -117,7 +117,7 @@ pub enum Change {
     },
     /// Let a port not carry a VLAN any more.
     RemoveVlan {
-        /// The port, or the bridge itself.
+        /// The port.
         link: LinkName,
         /// The VLAN.
         vlan: VlanId,
@@ -336,6 +336,30 @@ pub enum Refusal {
         /// The network's VLAN.
         vlan: VlanId,
     },
+    /// Another link has the VLAN of the port.
+    #[error(
+        "port {member} cannot join network {vni}: that VLAN of the port is the link {link}, which sluice did not \
+         make: remove it (ip link del {link}), or attach another VLAN"
+    )]
+    VlanLinkTaken {
+        /// The network.
+        vni: Vni,
+        /// The port.
+        member: Member,
+        /// The link that has it.
+        link: LinkName,
+    },
+    /// A VXLAN link that sluice did not make has the network's VNI.
+    #[error(
+        "network {vni} cannot have its VXLAN link: {link}, which sluice did not make, has its VNI: remove that \
+         link (ip link del {link})"
+    )]
+    VniTaken {
+        /// The network.
+        vni: Vni,
+        /// The link that has it.
+        link: LinkName,
+    },
     /// A network has no VLAN on a bridge where VLANs keep networks apart.
     #[error(
         "network {vni} has no VLAN on bridge {bridge}: a VLAN-aware bridge needs one for each network: choose one \
@@ -399,6 +423,8 @@ impl Refusal {
             | Refusal::NameTooLong { vni, .. }
             | Refusal::AttachedTwice { vni, .. }
             | Refusal::OtherTag { vni, .. }
+            | Refusal::VlanLinkTaken { vni, .. }
+            | Refusal::VniTaken { vni, .. }
             | Refusal::NoVlan { vni, .. }
             | Refusal::VlanTaken { vni, .. }
             | Refusal::OtherFamily { vni, .. }
@@ -415,8 +441,10 @@ impl Refusal {
             | Refusal::RoutedPort { member, .. }
             | Refusal::NameTooLong { member, .. }
             | Refusal::AttachedTwice { member, .. }
-            | Refusal::OtherTag { member, .. } => Some(member),
+            | Refusal::OtherTag { member, .. }
+            | Refusal::VlanLinkTaken { member, .. } => Some(member),
             Refusal::NameTaken { .. }
+            | Refusal::VniTaken { .. }
             | Refusal::NoVlan { .. }
             | Refusal::VlanTaken { .. }
             | Refusal::OtherFamily { .. }

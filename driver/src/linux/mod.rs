@@ -2,12 +2,17 @@
 //!
 //! On a switch (Cumulus, DENT, SONiC) the kernel's bridge and its forwarding database are the interface to the
 //! ASIC: what is written there by rtnetlink is what the hardware forwards by. This module knows nothing of the
-//! store. Its caller says what shall be ([`Desired`]), asks the kernel what is ([`Observed`]), has [`difference`]
+//! store. Its caller says what shall be ([`Desired`]), asks the kernel what is ([`Observed`]), has [`difference()`]
 //! say what to do, and hands each [`Change`] to the kernel.
 //!
 //! - [`desired`]: what shall be: networks, their member ports, remote VTEPs, MACs and neighbours. Pure.
 //! - [`observed`]: what is: links, forwarding tables and neighbours, as the kernel lists them. Pure.
 //! - [`change`]: one step from the one to the other, and why a network is refused. Pure.
+//! - [`difference()`]: all the steps, in order. Pure.
+//!
+//! With the feature `agent` there is also the kernel itself:
+//!
+//! - `kernel`: reads what is, carries changes out, and reports what happens, by rtnetlink on a thread of its own.
 //!
 //! # Whose is what
 //! A link is ours if its alias begins with [`ALIAS_PREFIX`]; only such links, and half-made ones under
@@ -25,8 +30,34 @@ pub mod change;
 pub mod desired;
 pub mod observed;
 
+#[cfg(feature = "agent")]
+mod decode;
+mod difference;
+mod effect;
+#[cfg(feature = "agent")]
+mod encode;
+#[cfg(feature = "agent")]
+mod error;
+#[cfg(feature = "agent")]
+mod kernel;
+#[cfg_attr(not(feature = "agent"), allow(dead_code, reason = "the kernel's watch is what uses it"))]
+mod replica;
+mod resolve;
+#[cfg(feature = "agent")]
+mod socket;
+#[cfg(test)]
+mod tests;
+#[cfg(feature = "agent")]
+mod watch;
+
 pub use change::{Change, Contested, Difference, Refusal};
 pub use desired::{ALIAS_PREFIX, Desired, Form, Member, Remote, Segment, UNFINISHED, VXLAN_PORT};
+pub use difference::difference;
+pub use effect::Impossible;
+#[cfg(feature = "agent")]
+pub use error::KernelError;
+#[cfg(feature = "agent")]
+pub use kernel::{Applied, Kernel, Watch};
 pub use observed::{
     BridgeEntry, Event, Learned, Link, LinkKind, LocalMac, Neighbour, Observed, PortSettings, VlanMembership,
     VtepEntry, Vxlan,

@@ -145,6 +145,8 @@ pub struct Neighbour {
     pub mac: MacAddr,
     /// It does not age out: it was put there.
     pub permanent: bool,
+    /// Put there by a control plane (`extern_learn`).
+    pub external: bool,
 }
 
 /// A MAC that the bridge has learned on a member port.
@@ -190,6 +192,15 @@ pub enum Event {
     Resynchronised,
 }
 
+/// Which VXLAN link of a network namespace gets a packet: two with the same cannot both be.
+pub(super) type VxlanKey = (u32, u16);
+
+impl Vxlan {
+    pub(super) const fn key(&self) -> VxlanKey {
+        (self.vni, self.port)
+    }
+}
+
 impl Link {
     /// True if we made it: its alias says so.
     pub fn is_ours(&self) -> bool {
@@ -212,9 +223,21 @@ impl Observed {
 }
 
 impl Observed {
+    /// True for a bridge or a VLAN link of one: a switch's other neighbours are its router's business.
+    pub(super) fn keeps_neighbours(&self, link: &LinkName) -> bool {
+        let is_bridge = |link: &LinkName| {
+            self.links.get(link).is_some_and(|link| matches!(link.kind, LinkKind::Bridge { .. }))
+        };
+        match self.links.get(link).map(|link| &link.kind) {
+            Some(LinkKind::Bridge { .. }) => true,
+            Some(LinkKind::Vlan { parent: Some(parent), .. }) => is_bridge(parent),
+            _ => false,
+        }
+    }
+
     /// What a bridge's entry says about a MAC on a member port; none if it is not a MAC learned from packets on a
     /// port of a bridge of ours.
-    fn local_mac(
+    pub(super) fn local_mac(
         &self,
         form: &Form,
         bridge: &LinkName,
@@ -227,14 +250,7 @@ impl Observed {
             return None;
         }
         let vni = self.network_of(form, bridge, vlan)?;
-        let member = match (vlan, &port.kind) {
-            (Some(vlan), _) if form.has_vlans() => {
-                let untagged = port.vlans.get(&vlan).is_some_and(|membership| membership.untagged);
-                Member { port: entry.port.clone(), vlan: (!untagged).then_some(vlan) }
-            }
-            (_, LinkKind::Vlan { parent: Some(parent), vlan }) => Member::tagged(parent.clone(), *vlan),
-            _ => Member::untagged(entry.port.clone()),
-        };
+        let member = self.member(&entry.port, vlan.filter(|_| form.has_vlans()));
         let neighbours = form.neighbour_link_of(bridge, vlan).and_then(|link| self.neighbours.get(&link));
         let addresses = neighbours
             .into_iter()
@@ -245,8 +261,24 @@ impl Observed {
         Some(LocalMac { vni, mac, member, addresses })
     }
 
+    /// The member that a bridge's port is, in the bridge's VLAN where it has any.
+    pub(super) fn member(&self, port: &LinkName, vlan: Option<VlanId>) -> Member {
+        let Some(link) = self.links.get(port) else { return Member::untagged(port.clone()) };
+        match (vlan, &link.kind) {
+            (Some(vlan), _) => {
+                let untagged = link.vlans.get(&vlan).is_some_and(|membership| membership.untagged);
+                Member { port: port.clone(), vlan: (!untagged).then_some(vlan) }
+            }
+            (None, LinkKind::Vlan { parent: Some(parent), vlan }) => {
+                let tagged = Member::tagged(parent.clone(), *vlan);
+                if tagged.link().as_ref() == Ok(port) { tagged } else { Member::untagged(port.clone()) }
+            }
+            (None, _) => Member::untagged(port.clone()),
+        }
+    }
+
     /// The network of a bridge, or of a VLAN of it.
-    fn network_of(&self, form: &Form, bridge: &LinkName, vlan: Option<VlanId>) -> Option<Vni> {
+    pub(super) fn network_of(&self, form: &Form, bridge: &LinkName, vlan: Option<VlanId>) -> Option<Vni> {
         let vxlan_of = |wanted: &dyn Fn(&LinkName, &Link) -> bool| {
             self.links.iter().find_map(|(name, link)| match &link.kind {
                 LinkKind::Vxlan(vxlan) if link.master.as_ref() == Some(bridge) && wanted(name, link) => {
