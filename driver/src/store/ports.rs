@@ -140,10 +140,24 @@ pub async fn detach(store: &dyn Store, node: &NodeName, at: &PortTag) -> Result<
         let writes = vec![Write::Delete(key.clone()), Write::Delete(keys::attached_port(&attachment))];
         let guard = Guard::Unchanged(key.clone(), entry.revision);
         if let TxnOutcome::Committed(_) = store.commit(vec![guard], writes).await? {
+            drop_stations(store, &attachment).await?;
             return Ok(attachment);
         }
     }
     Err(PortError::NotAttached { port: at.clone(), node: node.clone() })
+}
+
+/// Removes the stations behind a port that is not attached any more. None comes back: they are written under the guard
+/// that the port is attached.
+async fn drop_stations(store: &dyn Store, port: &PortAttachment) -> Result<(), NetworkError> {
+    let of_node = stations(store, &port.network, Some(&port.node)).await?;
+    let behind = of_node.iter().filter(|(station, _)| station.at == port.at());
+    let gone: Vec<Write> =
+        behind.map(|(station, _)| Write::Delete(keys::station(&port.network, station.mac))).collect();
+    for batch in gone.chunks(MAX_TXN_OPS) {
+        store.commit(vec![Guard::Absent(keys::port(&port.node, &port.at()))], batch.to_vec()).await?;
+    }
+    Ok(())
 }
 
 async fn find_node(store: &dyn Store, name: &NodeName) -> Result<Node, PortError> {

@@ -112,7 +112,9 @@ async fn what_cannot_be_carried_is_refused_with_the_cure_and_nothing_is_written(
 async fn detaching_leaves_nothing_and_is_refused_twice() {
     let world = World::new().await;
     world.attach("sw1", swp(1, Some(7)), "blue").await.unwrap();
-    assert_eq!(world.keys().await.len(), 2);
+    let behind = Station { at: swp(1, Some(7)), ..station("sw1", 9) };
+    world.store.commit(vec![], vec![put_station(&behind)]).await.unwrap();
+    assert_eq!(world.keys().await.len(), 3);
     let gone = detach(&*world.store, &node("sw1"), &swp(1, Some(7))).await.unwrap();
     assert_eq!(gone.network, network("blue"));
     assert_eq!(world.keys().await, Vec::<String>::new());
