@@ -16,7 +16,7 @@ use sluice::api::admin::{
     StoreSettings, StoreStatus,
 };
 use sluice::api::http;
-use sluice::ipam::{Block, DefaultPools};
+use sluice::ipam::{Block, DefaultPools, Loan};
 use sluice::model::{
     Dataplane, Encapsulation, Endpoint, EndpointId, NetworkName, Node, NodeName, Phase, PortTag, Station,
     UnknownFields,
@@ -389,7 +389,7 @@ fn a_dead_node_is_removed_with_what_it_had_and_a_living_one_is_not() {
     world.write(block("10.5.0.0/28"), &Block::new(h2.clone()));
     let mut lends = Block::new(h1.clone());
     lends.lent =
-        [("10.5.0.20".parse().unwrap(), h2.clone()), ("10.5.0.21".parse().unwrap(), h1.clone())].into();
+        [(20, &h2), (21, &h1)].map(|(host, to)| ([10, 5, 0, host].into(), Loan::new(to.clone(), 1))).into();
     world.write(block("10.5.0.16/28"), &lends);
 
     assert_eq!(
@@ -422,7 +422,7 @@ fn a_dead_node_is_removed_with_what_it_had_and_a_living_one_is_not() {
     assert!(!world.has(&block("10.5.0.0/28")) && !world.has(&keys::node(&h2)));
     let left = world.runtime.block_on(world.store.get(&block("10.5.0.16/28"))).unwrap().unwrap();
     let left: Block = serde_json::from_slice(&left.value).unwrap();
-    assert_eq!(left.lent.values().collect::<Vec<_>>(), [&h1]);
+    assert_eq!(left.lent.values().map(|loan| &loan.to).collect::<Vec<_>>(), [&h1]);
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! - [`ovsdb`]: the OVSDB protocol of RFC 7047, with a local replica. Pure.
 //! - [`packet`]: frames, layer by layer. Pure.
 //! - [`sim`]: flow tables evaluated over packets, in memory. Pure.
+//! - [`verdict`]: what a switch answers to bytes, right or wrong. Pure.
 //! - [`kit`]: controller applications, and a testbed for them. Pure.
 //! - [`scenario`]: tests of tables and applications in a text that operators write. Pure, but for real switches.
 //! - `client`: the only place with sockets (feature `client`).
@@ -31,5 +32,6 @@ pub mod session;
 pub mod sim;
 pub mod table;
 pub mod text;
+pub mod verdict;
 pub mod wire;
 pub use mac::MacAddr;

@@ -2,11 +2,8 @@
 //! every field and every action and on ones with a few bytes changed, cut off or moved.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[allow(dead_code, reason = "its other user needs the rest")]
-#[path = "differential/generate.rs"]
-mod generate;
+mod support;
 
-use generate::{ACTIONS, Random, of_action, of_field};
 use ofctl::flow::{FlowEntry, FlowStats};
 use ofctl::wire::borrowed::{
     ActionView, FlowModRef, FlowStatsReplyRef, Instruction, InstructionsRef, MatchRef, PacketInRef,
@@ -15,10 +12,12 @@ use ofctl::wire::{
     Action, Cookie, DecodeError, Field, FlowMod, FlowModCommand, Instructions, Match, Message, MultipartBody,
     MultipartReply, OfPort, PacketIn, TableId, Xid,
 };
+use support::flows::{ACTIONS, of_action, of_field};
+use support::random::Random;
 
 /// A flow for each field and each action that the text can say.
 fn flows(rounds: usize, seed: u64) -> Vec<FlowEntry> {
-    let mut random = Random(seed * 2 + 0x9e37_79b9_7f4a_7c15);
+    let mut random = Random::seeded(seed);
     let mut texts = Vec::new();
     for _ in 0..rounds {
         texts.extend(Field::all().map(|field| of_field(field, &mut random)));

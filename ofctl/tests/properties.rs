@@ -15,10 +15,9 @@ use ofctl::wire::{
 };
 use proptest::prelude::*;
 
-#[path = "properties/messages.rs"]
-mod messages;
 #[path = "properties/nicira.rs"]
 mod nicira;
+mod support;
 
 /// Fields whose values text can show, in groups that stand together in a match without contradiction.
 fn arbitrary_match() -> impl Strategy<Value = Match> {
@@ -201,7 +200,7 @@ fn apply(table: &mut HashMap<FlowKey, FlowEntry>, difference: TableDifference) {
 
 /// A message of any kind.
 fn any_message() -> impl Strategy<Value = Message> {
-    let kinds: Vec<_> = messages::kinds().into_iter().map(|(_, strategy)| strategy).collect();
+    let kinds: Vec<_> = support::messages::kinds().into_iter().map(|(_, strategy)| strategy).collect();
     prop::sample::select(kinds).prop_flat_map(|strategy| strategy)
 }
 
@@ -236,7 +235,7 @@ proptest! {
     }
 
     #[test]
-    fn a_group_comes_back_from_text(group in messages::group_mod()) {
+    fn a_group_comes_back_from_text(group in support::messages::parts::group_mod()) {
         let GroupMod { kind, group, buckets, .. } = group;
         let wanted = GroupMod { command: GroupModCommand::Add, kind, group, buckets: buckets.clone() };
         let text = GroupDescription { kind, group, buckets }.to_string();
@@ -245,7 +244,7 @@ proptest! {
     }
 
     #[test]
-    fn a_meter_comes_back_from_text(meter in messages::meter()) {
+    fn a_meter_comes_back_from_text(meter in support::messages::parts::meter()) {
         let text = meter.to_string();
         let read = MeterMod::parse(&text, MeterModCommand::Add);
         let MeterConfig { flags, meter, bands } = meter;

@@ -97,7 +97,7 @@ fn overlaps_are_refused_only_when_asked_to_be() {
     same.flags = FlowFlags::CHECK_OVERLAP;
     assert_eq!(
         refused(&mut switch, Message::FlowMod(command(FlowModCommand::Add, "table=254,actions=drop"))),
-        "OFPBRC_BAD_TABLE_ID"
+        "OFPBRC_EPERM"
     );
     assert_eq!(switch.handle(Message::FlowMod(same)), []);
     assert_eq!(flows(&switch).len(), 3);
@@ -175,6 +175,8 @@ fn timeouts_run_out_in_virtual_time() {
     add(&mut switch, "priority=2,hard_timeout=15,udp,send_flow_rem actions=output:3");
     switch.receive(OfPort(1), &Frame::arp_request(A, [10, 0, 0, 1].into(), [10, 0, 0, 2].into()), seconds(4));
     assert_eq!(switch.next_expiry(), Some(seconds(14)));
+    assert_eq!(switch.next_expiry_by(seconds(14)), Some(seconds(14)));
+    assert_eq!(switch.next_expiry_by(seconds(13)), None);
     assert_eq!(switch.advance(seconds(13)), []);
     let told = switch.advance(seconds(14));
     assert!(matches!(&told[..], [Message::FlowRemoved(gone)]

@@ -14,8 +14,17 @@
 //! switch#      sluice-switch rollback agent
 //! ```
 //!
+//! and the same for many switches, over ssh, with nothing on them but a shell:
+//!
+//! ```text
+//! workstation$ sluice-switch enroll release.key.pub --inventory switches.toml
+//! workstation$ sluice-switch deploy agent-1.4.slb --inventory switches.toml --canary 1
+//! workstation$ sluice-switch status --inventory switches.toml
+//! ```
+//!
 //! and in a script at boot, `sluice-switch up`. The description `agent.toml` is in [`bundle::Spec`], the commands are
-//! in [`cli`], the bundle's format in [`bundle`], what is where on the switch in [`release`].
+//! in [`cli`], the bundle's format in [`bundle`], what is where on the switch in [`release`], and how
+//! bundles get there in [`fleet`].
 //!
 //! # What can be relied on
 //!
@@ -29,21 +38,32 @@
 //! - An application has a read-only root, no new privileges, and no capability that its signed manifest does not
 //!   name. Where a limit cannot be held by a control group, that needs consent and is told.
 //!
-//! What cannot: without a supervisor, an application that ends stays ended until `up`; its log is put aside only
-//! when it starts; and there is no way yet to bring a bundle to the switch but the operator's own.
+//! - Before anything is put on a switch, [`preflight`] tells what it has and lacks. At boot everything is as it was
+//!   ([`autostart`]), and no daemon of ours stays.
+//!
+//! What cannot: an application that ends stays ended until `up`, or the next `tend --restart` where supervision was
+//! asked for; its log is cut by the same timer, so it may be longer between two looks.
 //!
 //! # Layers
 //!
 //! ```text
-//! cli -> release -> runtime -> bundle -> image -> rootfs -> tar
-//!                                   \----------> canonical, digest
+//! cli -> fleet, preflight, autostart, export
+//!          |
+//!          v
+//!        release -> runtime -> bundle -> image -> rootfs -> tar
+//!                                 \----------> canonical, digest
 //! ```
 
+pub mod autostart;
 pub mod bundle;
 pub mod canonical;
 pub mod cli;
 pub mod digest;
+mod errors;
+pub mod export;
+pub mod fleet;
 pub mod image;
+pub mod preflight;
 pub mod release;
 pub mod rootfs;
 pub mod runtime;

@@ -10,6 +10,8 @@ mod common;
 use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use common::{Bench, busybox, containers};
 
@@ -35,6 +37,11 @@ fn forget_calls_from(first: u32) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Kernels, and for each the first call that it does not have (arch/x86/entry/syscalls/syscall_64.tbl): faccessat2 of
+/// 5.8 and openat2 of 5.6 are gone with it, then clone3, statx, renameat2.
+const KERNELS: [(&str, u32); 6] =
+    [("5.7", 439), ("5.5", 437), ("5.2", 435), ("4.10", 332), ("3.14", 316), ("3.2", 312)];
+
 #[test]
 fn a_release_is_installed_on_kernels_without_new_system_calls() {
     if !containers("a_release_is_installed_on_kernels_without_new_system_calls") {
@@ -48,11 +55,7 @@ fn a_release_is_installed_on_kernels_without_new_system_calls() {
     );
     fs::write(bench.path("spec.toml"), spec).unwrap();
     bench.pack(&busybox("trap 'exit 0' TERM; while :; do sleep 0.05; done").docker_save(), "app.slb");
-    // The first call that the kernel named does not have (arch/x86/entry/syscalls/syscall_64.tbl): faccessat2 of
-    // 5.8 and openat2 of 5.6 are gone with it, then clone3, statx, renameat2.
-    for (kernel, first) in
-        [("5.7", 439), ("5.5", 437), ("5.2", 435), ("4.10", 332), ("3.14", 316), ("3.2", 312)]
-    {
+    for (kernel, first) in KERNELS {
         let run = |args: &[&str]| {
             let mut command = bench.command(args);
             command
@@ -72,9 +75,134 @@ fn a_release_is_installed_on_kernels_without_new_system_calls() {
     }
 }
 
+/// The agent as switches get it, which is not of this package: images/check names the binary.
+#[test]
+#[ignore = "images/check runs it, with SLUICE_AGENT set to the static agent"]
+fn the_agent_serves_on_kernels_without_new_system_calls() {
+    let agent = std::env::var_os("SLUICE_AGENT").expect("SLUICE_AGENT names the agent");
+    for (kernel, first) in KERNELS {
+        let here = tempfile::tempdir().unwrap();
+        let path = |name: &str| here.path().join(name);
+        let run = |args: &[&str]| {
+            let mut command = Command::new(&agent);
+            command.args(args).current_dir(here.path()).env("SLUICE_ADMIN_SOCKET", path("admin.sock"));
+            // In a network namespace of its own: what it does to links is none of this machine's business.
+            // SAFETY: unshare(2) takes no pointers.
+            let begin = move || match unsafe { libc::unshare(libc::CLONE_NEWNET) } {
+                0 => forget_calls_from(first),
+                _ => Err(io::Error::last_os_error()),
+            };
+            // SAFETY: unshare(2) and prctl(2) are safe to call between fork(2) and execve(2), and nothing allocates.
+            unsafe { command.pre_exec(begin) };
+            command
+        };
+        let log = fs::File::create(path("log")).unwrap();
+        let mut serving =
+            run(&["agent", "--node", "old", "--underlay", "127.0.0.1", "--docker-socket", "none"])
+                .args(["--store", "embedded", "--state-dir", "state", "--plugin-socket", "plugin.sock"])
+                .args(["--ovs-rundir", ".", "--log-level", "warn"])
+                .stdout(log.try_clone().unwrap())
+                .stderr(log)
+                .spawn()
+                .unwrap();
+        let said = |output: std::process::Output| {
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+        };
+        let end = Instant::now() + Duration::from_secs(20);
+        while !path("admin.sock").exists() && Instant::now() < end && serving.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let made = said(run(&["network", "create", "blue", "--subnet", "10.5.0.0/16"]).output().unwrap());
+        let listed = run(&["network", "ls"]).output().unwrap();
+        let _ = serving.kill();
+        let _ = serving.wait();
+        let log = fs::read_to_string(path("log")).unwrap_or_default();
+        let ok = listed.status.success();
+        let listed = said(listed);
+        assert!(ok && listed.contains("blue"), "Linux {kernel}: {made}{listed}{log}");
+    }
+}
+
+#[test]
+fn preflight_finds_system_calls_by_trying_them() {
+    let bench = Bench::new();
+    let calls =
+        [("pidfd_open", 434), ("clone3", 435), ("openat2", 437), ("faccessat2", 439), ("mount_setattr", 442)];
+    for first in [1_000, 442, 439, 437, 435, 434, 332, 312] {
+        let mut command = bench.command(&["preflight", "--json", "--state-dir", "state", "--allow-degraded"]);
+        // SAFETY: as above.
+        unsafe { command.pre_exec(move || forget_calls_from(first)) };
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        let report: serde_json::Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{first}: {e}: {said}"));
+        for (name, number) in calls {
+            assert_eq!(report["facts"]["calls"][name], number < first, "{name} of a kernel without {first}");
+        }
+        let lacks = report["facts"]["runtimes"]["kernel_lacks"].as_array().unwrap().len();
+        assert_eq!(lacks, calls[2..].iter().filter(|(_, number)| *number >= first).count(), "{first}");
+    }
+}
+
+/// By the directory of the runtime's state, which each has of its own.
+#[cfg(feature = "libcontainer")]
+#[test]
+fn on_an_old_kernel_runc_is_taken_and_without_it_the_reason_is_told() {
+    if !containers("on_an_old_kernel_runc_is_taken_and_without_it_the_reason_is_told") {
+        return;
+    }
+    let bench = Bench::new();
+    let app = format!("auto-{}", std::process::id());
+    let spec = format!(
+        "app = \"{app}\"\nversion = \"1\"\n[health]\nrunning = true\ninterval = \"50ms\"\nsoak = \"100ms\"\n"
+    );
+    fs::write(bench.path("spec.toml"), spec).unwrap();
+    bench.pack(&busybox("trap 'exit 0' TERM; while :; do sleep 0.05; done").docker_save(), "app.slb");
+    for first in [442, 439, 335, 313] {
+        let run = |args: &[&str]| {
+            let mut command = bench.command(args);
+            command
+                .env("SLUICE_SWITCH_STATE", bench.path("state"))
+                .env("SLUICE_SWITCH_RUN", bench.path("run"));
+            // SAFETY: as above.
+            unsafe { command.pre_exec(move || forget_calls_from(first)) };
+            let output = command.output().unwrap();
+            (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
+        };
+        let (status, error) = run(&["install", "app.slb", "--trust", "key.pub"]);
+        assert!(status.success(), "{first}: {error}");
+        assert!(
+            bench.path("run/runc").join(&app).exists() && !bench.path("run/libcontainer").join(&app).exists()
+        );
+        assert!(run(&["rm", &app]).0.success());
+        for runtime in ["auto", "libcontainer"] {
+            let (status, error) = run(&[
+                "install",
+                "app.slb",
+                "--trust",
+                "key.pub",
+                "--runc",
+                "/no/runc",
+                "--runtime",
+                runtime,
+            ]);
+            // An abort has no code.
+            assert_eq!(status.code(), Some(1), "{first} {runtime}: {error}");
+            assert!(error.contains("mount_setattr, which libcontainer needs"), "{error}");
+        }
+        let report = |args: &[&str]| {
+            let mut command = bench.command(args);
+            // SAFETY: as above.
+            unsafe { command.pre_exec(move || forget_calls_from(first)) };
+            String::from_utf8(command.output().unwrap().stdout).unwrap()
+        };
+        let table = report(&["preflight", "--runc", "/no/runc", "--state-dir", "state"]);
+        assert!(table.contains("libcontainer would not work: the kernel lacks"), "{table}");
+    }
+}
+
 #[test]
 fn the_filter_does_what_it_says() {
-    use std::process::Command;
     // uname(2) is number 63.
     let mut command = Command::new("uname");
     // SAFETY: as above.

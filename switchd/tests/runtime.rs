@@ -374,30 +374,141 @@ fn what_the_runtime_refuses_is_told_in_its_words(with: With) {
     assert!(error.contains("--runc"), "{error}");
 }
 
-/// libcontainer clones its caller, which hangs in a process with threads unless it is a helper that has none.
+/// libcontainer clones its caller, and the clone inherits locks that nobody will open when another thread holds them.
+/// With musl that is the allocator's one lock; so these tests are run with musl as well (images/check).
 #[cfg(feature = "libcontainer")]
-#[test]
-fn forty_creations_while_other_threads_allocate() {
+mod threads {
+    use std::process::{Command, Stdio};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
-    if !With::Libcontainer.usable("forty_creations_while_other_threads_allocate") {
-        return;
+    use std::thread::{self, JoinHandle};
+
+    use super::*;
+
+    /// Four threads that allocate, as the threads of a busy program do.
+    struct Allocating {
+        done: Arc<AtomicBool>,
+        threads: Vec<JoinHandle<()>>,
     }
-    let done = Arc::new(AtomicBool::new(false));
-    let threads = [(); 4].map(|()| {
-        let done = Arc::clone(&done);
-        std::thread::spawn(move || {
-            while !done.load(Ordering::Relaxed) {
-                std::hint::black_box(vec![1_u8; 100_000]);
+
+    impl Allocating {
+        fn start() -> Self {
+            let done = Arc::new(AtomicBool::new(false));
+            let thread = |done: Arc<AtomicBool>| {
+                thread::spawn(move || {
+                    while !done.load(Ordering::Relaxed) {
+                        std::hint::black_box(vec![1_u8; 10_000]);
+                    }
+                })
+            };
+            Self { threads: (0..4).map(|_| thread(Arc::clone(&done))).collect(), done }
+        }
+    }
+
+    impl Drop for Allocating {
+        fn drop(&mut self) {
+            self.done.store(true, Ordering::Relaxed);
+            for thread in self.threads.drain(..) {
+                thread.join().unwrap();
             }
-        })
-    });
-    let b = Box::new(With::Libcontainer, "forty", FOREVER, "");
-    b.prepare(&Cgroups::detect().unwrap(), false).unwrap();
-    for n in 0..40 {
-        b.create().unwrap_or_else(|e| panic!("creation {n}: {e}"));
-        b.runtime.delete(&b.id).unwrap();
+        }
     }
-    done.store(true, Ordering::Relaxed);
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+
+    #[test]
+    fn two_hundred_creations_while_other_threads_allocate() {
+        if !With::Libcontainer.usable("two_hundred_creations_while_other_threads_allocate") {
+            return;
+        }
+        let _allocating = Allocating::start();
+        let b = Box::new(With::Libcontainer, "threads", FOREVER, "");
+        b.prepare(&Cgroups::detect().unwrap(), false).unwrap();
+        let begin = Instant::now();
+        for n in 0..200 {
+            b.create().unwrap_or_else(|e| panic!("creation {n}: {e}"));
+            b.runtime.delete(&b.id).unwrap();
+        }
+        println!("200 creations in {:?}, none hung", begin.elapsed());
+    }
+
+    /// Set to the container's id in the process that [`in_the_callers_own_process_creations_hang`] starts.
+    const VICTIM: &str = "SLUICE_TEST_VICTIM";
+
+    /// The negative control: what the helper is for. In a process with threads that allocate, one of the first 40
+    /// creations never returns.
+    #[test]
+    #[cfg_attr(
+        not(target_env = "musl"),
+        ignore = "glibc's allocator has more than one lock, and hangs seldom"
+    )]
+    fn in_the_callers_own_process_creations_hang() {
+        let name = "in_the_callers_own_process_creations_hang";
+        if let Some(directory) = std::env::var_os(VICTIM) {
+            return create_until_it_hangs(&PathBuf::from(directory));
+        }
+        if !With::Libcontainer.usable(name) {
+            return;
+        }
+        let b = Box::new(With::Libcontainer, "victim", FOREVER, "");
+        b.prepare(&Cgroups::detect().unwrap(), false).unwrap();
+        fs::create_dir(b.bench.path("state")).unwrap();
+        fs::write(b.bench.path("id"), b.id.as_str()).unwrap();
+        // A process group of its own, as the hanging clone is to end with it.
+        let mut victim = std::os::unix::process::CommandExt::process_group(
+            Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", &format!("threads::{name}"), "--nocapture"])
+                .env(VICTIM, b.bench.dir.path())
+                .stdin(Stdio::null())
+                .stdout(Stdio::null()),
+            0,
+        )
+        .spawn()
+        .unwrap();
+        let group = rustix::process::Pid::from_child(&victim);
+        let count = || fs::read_to_string(b.bench.path("count")).unwrap_or_default();
+        let (mut last, mut since) = (count(), Instant::now());
+        let hung = loop {
+            if victim.try_wait().unwrap().is_some() {
+                break false;
+            }
+            if count() != last {
+                (last, since) = (count(), Instant::now());
+            }
+            if since.elapsed() > TIMEOUT {
+                break true;
+            }
+            thread::sleep(Duration::from_millis(50));
+        };
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        let _ = victim.wait();
+        println!(
+            "in its own process: creation {last} of 40 {}",
+            if hung { "never returned" } else { "was the last" }
+        );
+        assert!(hung, "none of 40 hung: the helper would not be needed");
+    }
+
+    fn create_until_it_hangs(directory: &std::path::Path) {
+        let _allocating = Allocating::start();
+        let id = fs::read_to_string(directory.join("id")).unwrap();
+        for n in 1..=40 {
+            fs::write(directory.join("count"), n.to_string()).unwrap();
+            let path = |name: &str| directory.join(name).into_os_string();
+            let helper = |more: Vec<std::ffi::OsString>| {
+                let first = ["helper", "--root"].map(Into::into);
+                let log = ["--log".into(), path("helper.log"), "--log-format".into(), "json".into()];
+                let args = first.into_iter().chain([path("state")]).chain(log).chain(more);
+                sluice_switch::runtime::helper::run(args)
+            };
+            let words = |words: &[&str]| words.iter().map(|word| (*word).into()).collect::<Vec<_>>();
+            let mut create = words(&["create", "--bundle"]);
+            create.extend([path("run"), "--pid-file".into(), path("pid"), id.clone().into()]);
+            assert_eq!(
+                helper(create),
+                0,
+                "creation {n}: {:?}",
+                fs::read_to_string(directory.join("helper.log"))
+            );
+            assert_eq!(helper(words(&["delete", "--force", &id])), 0, "deletion {n}");
+        }
+    }
 }

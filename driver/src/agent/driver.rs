@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use ipnet::IpNet;
 use tokio::time::{Instant, timeout};
 use tracing::{Span, info, warn};
@@ -358,19 +359,21 @@ impl AgentDriver {
         network: &Network,
         endpoint: &Endpoint,
     ) -> Result<(), CallError> {
-        for address in endpoint.addresses.iter().map(IpNet::addr) {
-            let taken = if docker.own_ipam {
+        let take = async |address| {
+            if docker.own_ipam {
                 self.ipam.bind(docker.local.is_none().then_some(&network.name), address, &endpoint.id).await
             } else if docker.local.is_none() {
                 let subnet = network.subnet_of(address).expect("the address was checked to be in a subnet");
                 self.ipam.claim(&network.name, subnet, address, &endpoint.id).await
             } else {
                 Ok(())
-            };
-            if let Err(error) = taken {
-                self.give_up_addresses(endpoint).await;
-                return Err(error.into());
             }
+        };
+        // At once: both families share an fsync.
+        let taken = join_all(endpoint.addresses.iter().map(IpNet::addr).map(take)).await;
+        if let Err(error) = taken.into_iter().collect::<Result<(), _>>() {
+            self.give_up_addresses(endpoint).await;
+            return Err(error.into());
         }
         Ok(())
     }

@@ -160,6 +160,13 @@ pub async fn run(
     }
     let store = open_store(&config.store)?;
     let links = Links::new()?;
+    // Before anything is programmed: where another agent answers, this one must not have touched its switch. And before
+    // all that waits: dockerd gives up on a driver for good if it cannot ask for its capabilities.
+    let plugin = match config.dataplane {
+        DataplaneChoice::Ovs => Some(http::bind(&config.plugin_socket)?),
+        DataplaneChoice::Linux => None,
+    };
+    let admin = http::bind(&config.admin_socket)?;
 
     let dataplane = match config.datapath {
         DatapathChoice::Auto => None,
@@ -218,12 +225,6 @@ pub async fn run(
         making_local: tokio::sync::Mutex::default(),
     });
 
-    // dockerd gives up on a driver for good if it cannot ask for its capabilities, so this comes before all that waits.
-    let plugin = match config.dataplane {
-        DataplaneChoice::Ovs => Some(http::bind(&config.plugin_socket)?),
-        DataplaneChoice::Linux => None,
-    };
-    let admin = http::bind(&config.admin_socket)?;
     let (stopping, stopped) = watch::channel(false);
     let until_stopped = || {
         let mut stopped = stopped.clone();

@@ -15,7 +15,7 @@ pub struct Block {
     pub owner: NodeName,
     /// Addresses that other nodes control. Only the owner adds one, only the borrower removes it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub lent: BTreeMap<IpAddr, NodeName>,
+    pub lent: BTreeMap<IpAddr, Loan>,
     /// Fields of a later version.
     #[serde(flatten)]
     pub unknown: UnknownFields,
@@ -28,13 +28,33 @@ impl Block {
     }
 }
 
+/// An address of a block that another node than its owner controls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loan {
+    /// The borrower.
+    pub to: NodeName,
+    /// The [`Demand::nonce`] that it answers. It tells this loan from every other of the same address to the same node,
+    /// so that giving an old one back can never undo a new one.
+    pub demand: u64,
+    /// Fields of a later version.
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
+}
+
+impl Loan {
+    /// A loan that answers a demand.
+    pub fn new(to: NodeName, demand: u64) -> Loan {
+        Loan { to, demand, unknown: UnknownFields::new() }
+    }
+}
+
 /// A node's wish for addresses of others' blocks, and the owners' answers to it.
 ///
 /// An owner adds to `granted` in the transaction that lends the address in its block, so neither is without the
 /// other; and it answers only once, so the wishing node knows when nobody is left to wait for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Demand {
-    /// Tells this demand from the node's earlier ones.
+    /// Tells this demand from every other of the node, those of its former processes included.
     pub nonce: u64,
     /// The subnet.
     pub subnet: IpNet,

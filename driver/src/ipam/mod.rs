@@ -28,7 +28,7 @@ mod simulation;
 pub use arith::{block_of, usable};
 #[cfg(feature = "agent")]
 use arith::{overlap, stable_hash};
-pub use block::{Block, Demand, Refusal};
+pub use block::{Block, Demand, Loan, Refusal};
 pub use defaults::{DefaultPools, DefaultPoolsError};
 pub use lease::{Lease, Source};
 pub use pool::{Decision, KnownBlock, Pool, Refused, Wanted};

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::arith::{address, block_len, block_of, bounds, intersection, number, stable_hash, usable};
-use super::{Block, Demand, Lease, Refusal};
+use super::{Block, Demand, Lease, Loan, Refusal};
 use crate::model::{EndpointId, NodeName, Subnet};
 
 /// A block as this node knows it.
@@ -78,12 +78,8 @@ pub struct Pool {
     releasing: BTreeSet<IpAddr>,
     /// Lent to this node for a demand of this process, and not leased yet.
     spare: BTreeSet<IpAddr>,
-    /// Lent to this node, not leased, and to be given back.
-    returning: BTreeSet<IpAddr>,
-    /// Of those, the ones that a write of this node whose end nobody told may have given back already.
-    unsure: BTreeSet<IpAddr>,
-    /// A demand is out: an address lent to this node may be an answer that is not read yet.
-    asking: bool,
+    /// The nonce of the demand that is out: what is lent for it is an answer that is not read yet.
+    asking: Option<u64>,
     /// The address given out last. The search goes on behind it, so that an address rests as long as possible.
     cursor: Option<IpAddr>,
 }
@@ -98,9 +94,7 @@ impl Pool {
             leases: BTreeMap::new(),
             releasing: BTreeSet::new(),
             spare: BTreeSet::new(),
-            returning: BTreeSet::new(),
-            unsure: BTreeSet::new(),
-            asking: false,
+            asking: None,
             cursor: None,
         }
     }
@@ -130,18 +124,6 @@ impl Pool {
     /// The blocks of this node.
     pub fn own_blocks(&self) -> impl Iterator<Item = (&IpNet, &KnownBlock)> {
         self.blocks.iter().filter(|(_, known)| known.block.owner == self.node)
-    }
-
-    /// The addresses that are to be given back to their blocks' owners.
-    pub fn returning(&self) -> &BTreeSet<IpAddr> {
-        &self.returning
-    }
-
-    /// True if an address is to be given back and that can be done now. What an earlier write may have given back
-    /// already, the owner may have lent again for the demand that is out; until the demand is withdrawn nobody here can
-    /// tell the new loan from the old.
-    pub fn is_returnable(&self, address: &IpAddr) -> bool {
-        self.returning.contains(address) && !(self.asking && self.unsure.contains(address))
     }
 
     /// The known block that has this address.
@@ -210,7 +192,7 @@ impl Pool {
         if let Some(reason) = subnet.reservation(address) {
             return Decision::Refused(Refused::Reserved(reason));
         }
-        if self.releasing.contains(&address) || self.returning.contains(&address) {
+        if self.releasing.contains(&address) {
             return Decision::Wait;
         }
         let held = |node: &NodeName, endpoint: Option<EndpointId>| {
@@ -230,9 +212,9 @@ impl Pool {
         };
         let owner = &known.block.owner;
         match known.block.lent.get(&address) {
-            // An answer to a demand that is being read.
-            Some(borrower) if *borrower == self.node => Decision::Wait,
-            Some(borrower) => held(borrower, None),
+            // An answer to a demand that is being read, or on its way back.
+            Some(loan) if loan.to == self.node => Decision::Wait,
+            Some(loan) => held(&loan.to, None),
             None if *owner != self.node => Decision::Ask([owner.clone()].into()),
             None if known.leaving => Decision::Wait,
             None => Decision::Use(address),
@@ -301,8 +283,8 @@ impl Pool {
     pub fn holders(&self, range: IpNet, refused: &BTreeMap<NodeName, Refusal>) -> BTreeMap<NodeName, u64> {
         let mut holders = BTreeMap::new();
         let lent = self.blocks.values().flat_map(|known| &known.block.lent);
-        for (_, borrower) in lent.filter(|(address, _)| range.contains(*address)) {
-            *holders.entry(borrower.clone()).or_default() += 1;
+        for (_, loan) in lent.filter(|(address, _)| range.contains(*address)) {
+            *holders.entry(loan.to.clone()).or_default() += 1;
         }
         for (node, refusal) in refused {
             *holders.entry(node.clone()).or_default() += refusal.used;
@@ -352,15 +334,10 @@ impl Pool {
         self.leases.contains_key(&address) && self.releasing.insert(address)
     }
 
-    /// The ledger has erased the lease. A borrowed address is then to be given back.
+    /// The ledger has erased the lease. A borrowed address is idle then.
     pub fn finish_release(&mut self, address: IpAddr) {
         self.releasing.remove(&address);
         self.leases.remove(&address);
-        if self.block_at(address).is_none_or(|(_, known)| known.block.owner != self.node) {
-            // While it was leased nothing gave it back.
-            self.unsure.remove(&address);
-            self.returning.insert(address);
-        }
     }
 
     /// The ledger could not erase the lease: it stays.
@@ -388,33 +365,12 @@ impl Pool {
         self.blocks.remove(&prefix);
     }
 
-    /// Takes in all the subnet's blocks. What was lent to this node and is not in use by it is to be given back,
-    /// unless it may answer the demand that is out.
+    /// Takes in all the subnet's blocks.
     pub fn observe_all(&mut self, blocks: Vec<(IpNet, Block, u64)>) {
         let there: BTreeSet<IpNet> = blocks.iter().map(|(prefix, ..)| *prefix).collect();
         self.blocks.retain(|prefix, _| there.contains(prefix));
         for (prefix, block, revision) in blocks {
             self.observe(prefix, block, revision);
-        }
-        let lent_here: BTreeSet<IpAddr> = self
-            .blocks
-            .values()
-            .flat_map(|known| &known.block.lent)
-            .filter(|(_, borrower)| **borrower == self.node)
-            .map(|(address, _)| *address)
-            .collect();
-        self.returning.retain(|address| lent_here.contains(address));
-        self.unsure.retain(|address| lent_here.contains(address));
-        if !self.asking {
-            let idle = lent_here
-                .into_iter()
-                .filter(|address| !self.leases.contains_key(address) && !self.spare.contains(address));
-            for address in idle {
-                // A former process of this node may have begun to give it back.
-                if self.returning.insert(address) {
-                    self.unsure.insert(address);
-                }
-            }
         }
     }
 
@@ -426,7 +382,7 @@ impl Pool {
             .filter_map(|address| match self.block_at(*address) {
                 None => Some((*address, None)),
                 Some((_, known)) => {
-                    let controls = known.block.lent.get(address).unwrap_or(&known.block.owner);
+                    let controls = known.block.lent.get(address).map_or(&known.block.owner, |loan| &loan.to);
                     (*controls != self.node).then(|| (*address, Some(controls.clone())))
                 }
             })
@@ -466,14 +422,9 @@ impl Pool {
     }
 
     /// Notes own addresses as lent, before the store is told. What the block is then has to be in the ledger first.
-    pub fn lend(
-        &mut self,
-        prefix: IpNet,
-        addresses: &BTreeSet<IpAddr>,
-        to: &NodeName,
-    ) -> Option<&KnownBlock> {
+    pub fn lend(&mut self, prefix: IpNet, addresses: &BTreeSet<IpAddr>, loan: &Loan) -> Option<&KnownBlock> {
         let known = self.blocks.get_mut(&prefix)?;
-        known.block.lent.extend(addresses.iter().map(|address| (*address, to.clone())));
+        known.block.lent.extend(addresses.iter().map(|address| (*address, loan.clone())));
         Some(known)
     }
 
@@ -494,42 +445,57 @@ impl Pool {
     // ---- borrowing ----
 
     /// A demand goes out.
-    pub fn begin_asking(&mut self) {
-        self.asking = true;
+    pub fn begin_asking(&mut self, nonce: u64) {
+        self.asking = Some(nonce);
+    }
+
+    /// True if the demand that is out has this nonce.
+    pub fn is_asking(&self, nonce: u64) -> bool {
+        self.asking == Some(nonce)
     }
 
     /// The demand is withdrawn; these addresses were lent for it, and are this node's until given back.
     pub fn finish_asking(&mut self, granted: &BTreeSet<IpAddr>) {
-        self.asking = false;
+        let Some(nonce) = self.asking.take() else { return };
         for address in granted {
             let prefix = self.block_at(*address).map(|(prefix, _)| *prefix);
             if let Some(known) = prefix.and_then(|prefix| self.blocks.get_mut(&prefix)) {
-                known.block.lent.insert(*address, self.node.clone());
+                known.block.lent.insert(*address, Loan::new(self.node.clone(), nonce));
             }
-            self.returned(*address);
             if !self.leases.contains_key(address) {
                 self.spare.insert(*address);
             }
         }
     }
 
-    /// Gives back what was lent for demands and nobody took, save so many addresses. True if there is any.
+    /// What was lent for demands and nobody took is idle now, save so many addresses. True if there is any.
     pub fn drop_spare_but(&mut self, keep: usize) -> bool {
+        let dropped = self.spare.len() > keep;
         while self.spare.len() > keep {
-            self.returning.extend(self.spare.pop_last());
+            self.spare.pop_last();
         }
-        !self.returning.is_empty()
+        dropped
     }
 
-    /// The owner has the address again.
-    pub fn returned(&mut self, address: IpAddr) {
-        self.returning.remove(&address);
-        self.unsure.remove(&address);
+    /// The addresses of a block that are lent to this node and that nobody here uses: to be given back.
+    ///
+    /// An idle loan never comes into use again: only [`Pool::finish_asking`] makes a loan usable, with the nonce of the
+    /// demand that is out, and a loan with that nonce is not idle. So whoever writes the block without these, at the
+    /// revision that it was read at, takes nothing from anybody, however late the write arrives.
+    pub fn idle_loans(&self, block: &Block) -> BTreeSet<IpAddr> {
+        let is_idle = |(address, loan): &(&IpAddr, &Loan)| {
+            loan.to == self.node
+                && !self.is_asking(loan.demand)
+                && !self.leases.contains_key(*address)
+                && !self.spare.contains(*address)
+        };
+        block.lent.iter().filter(is_idle).map(|(address, _)| *address).collect()
     }
 
-    /// A write that gives these addresses back is on its way to the store.
-    pub fn maybe_returned(&mut self, addresses: &[IpAddr]) {
-        self.unsure.extend(addresses.iter().filter(|address| self.returning.contains(address)));
+    /// The blocks with idle loans, as far as this node knows.
+    pub fn blocks_with_idle_loans(&self) -> impl Iterator<Item = &IpNet> {
+        let known = self.blocks.iter();
+        known.filter(|(_, known)| !self.idle_loans(&known.block).is_empty()).map(|(prefix, _)| prefix)
     }
 
     // ---- giving blocks back ----
@@ -564,45 +530,59 @@ impl Pool {
 mod tests {
     use super::*;
 
-    /// A pool of h2, with one block of h1's in which an address is lent to h2.
-    fn borrower(address: &str) -> (Pool, IpNet, IpAddr) {
+    const OLD: u64 = 1;
+    const NEW: u64 = 2;
+
+    /// A pool of h2, and a block of h1's in which an address is lent to h2 for a demand.
+    fn borrower(demand: u64) -> (Pool, IpNet, Block, IpAddr) {
         let (h1, h2): (NodeName, NodeName) = ("h1".parse().unwrap(), "h2".parse().unwrap());
-        let (prefix, address): (IpNet, IpAddr) = ("10.5.0.0/27".parse().unwrap(), address.parse().unwrap());
+        let (prefix, address): (IpNet, IpAddr) =
+            ("10.5.0.0/27".parse().unwrap(), "10.5.0.28".parse().unwrap());
         let mut block = Block::new(h1);
-        block.lent.insert(address, h2.clone());
+        block.lent.insert(address, Loan::new(h2.clone(), demand));
         let mut pool = Pool::new(h2, prefix);
-        pool.observe_all(vec![(prefix, block, 7)]);
-        (pool, prefix, address)
+        pool.observe_all(vec![(prefix, block.clone(), 7)]);
+        (pool, prefix, block, address)
     }
 
-    /// The loan that a former process may have given back may be a new one while a demand is out.
     #[test]
-    fn a_loan_that_was_found_is_not_given_back_while_a_demand_is_out() {
-        let (mut pool, _, address) = borrower("10.5.0.28");
-        assert!(pool.is_returnable(&address));
-        pool.begin_asking();
-        assert!(!pool.is_returnable(&address));
+    fn a_loan_of_a_former_process_is_idle_even_while_a_demand_is_out() {
+        let (mut pool, prefix, block, address) = borrower(OLD);
+        assert_eq!(pool.idle_loans(&block), [address].into());
+        pool.begin_asking(NEW);
+        assert_eq!(pool.idle_loans(&block), [address].into());
+        assert_eq!(pool.blocks_with_idle_loans().collect::<Vec<_>>(), [&prefix]);
+    }
+
+    #[test]
+    fn a_loan_for_the_demand_that_is_out_is_not_idle_until_it_is_dropped() {
+        let (mut pool, _, block, address) = borrower(NEW);
+        pool.begin_asking(NEW);
+        assert!(pool.idle_loans(&block).is_empty(), "an answer that is not read yet");
         pool.finish_asking(&[address].into());
-        assert!(!pool.returning().contains(&address), "it was lent anew");
-        assert_eq!(pool.spare, [address].into());
+        assert!(pool.idle_loans(&block).is_empty(), "somebody asked for it");
+        assert!(pool.drop_spare_but(0));
+        assert_eq!(pool.idle_loans(&block), [address].into());
     }
 
-    /// What was leased all the time is still the loan that it was, until a write that gives it back is on its way.
+    /// A demand whose caller went away: what is lent for it later is nobody's.
     #[test]
-    fn a_released_loan_is_given_back_while_a_demand_is_out_but_not_twice() {
-        let (mut pool, prefix, address) = borrower("10.5.0.28");
-        pool.begin_asking();
+    fn a_loan_that_comes_after_its_demand_ended_is_idle() {
+        let (mut pool, _, block, address) = borrower(NEW);
+        pool.begin_asking(NEW);
+        pool.finish_asking(&BTreeSet::new());
+        assert_eq!(pool.idle_loans(&block), [address].into());
+    }
+
+    #[test]
+    fn a_leased_loan_is_idle_once_the_ledger_has_erased_the_lease() {
+        let (mut pool, prefix, block, address) = borrower(NEW);
+        pool.begin_asking(NEW);
         pool.finish_asking(&[address].into());
         pool.take(address, Lease::requested(prefix, 1));
         pool.begin_release(address);
-        pool.begin_asking();
+        assert!(pool.idle_loans(&block).is_empty(), "after a crash it would still be leased");
         pool.finish_release(address);
-        assert!(pool.is_returnable(&address));
-        pool.maybe_returned(&[address]);
-        assert!(!pool.is_returnable(&address), "the owner may have lent it again");
-        pool.finish_asking(&BTreeSet::new());
-        assert!(pool.is_returnable(&address), "no demand is out that it could answer");
-        pool.returned(address);
-        assert!(pool.returning().is_empty());
+        assert_eq!(pool.idle_loans(&block), [address].into());
     }
 }

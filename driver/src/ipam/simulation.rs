@@ -26,6 +26,8 @@ enum Step {
     Answer(usize, usize, End),
     Withdraw(usize),
     Release(usize, usize),
+    /// A node reads a block, to give back what it finds idle in it later.
+    Read(usize, usize),
     GiveBack(usize, End),
     Refresh(usize, End),
     GiveUp(usize, End),
@@ -48,7 +50,12 @@ struct Node {
     pool: Pool,
     leases: BTreeMap<IpAddr, Lease>,
     blocks: BTreeMap<IpNet, KnownBlock>,
+    /// In the store; a former process may have left it there.
     demand: Option<Demand>,
+    /// The nonce of this process's demand.
+    asking: Option<u64>,
+    /// What this process read last of a block that it gives loans of back.
+    read: Option<(IpNet, Block, u64)>,
 }
 
 struct Sim {
@@ -68,7 +75,15 @@ impl Sim {
         let node = |index| {
             let name: NodeName = format!("h{index}").parse().unwrap();
             let pool = Pool::new(name.clone(), subnet.prefix);
-            Node { name, pool, leases: BTreeMap::new(), blocks: BTreeMap::new(), demand: None }
+            Node {
+                name,
+                pool,
+                leases: BTreeMap::new(),
+                blocks: BTreeMap::new(),
+                demand: None,
+                asking: None,
+                read: None,
+            }
         };
         let nodes = (0..count).map(node).collect();
         Sim { subnet, nodes, store: BTreeMap::new(), revision: 0, late: Vec::new(), told: BTreeMap::new() }
@@ -137,7 +152,15 @@ impl Sim {
                     node.pool.finish_release(*address);
                 }
             }
-            Step::GiveBack(node, end) => self.give_back(node, end),
+            Step::Read(node, which) => {
+                let found = self.store.iter().nth(which % self.store.len().max(1));
+                self.nodes[node].read = found.map(|(prefix, (block, at))| (*prefix, block.clone(), *at));
+            }
+            Step::GiveBack(node, end) => {
+                if let Some(read) = self.nodes[node].read.take() {
+                    self.give_back(node, read, end);
+                }
+            }
             Step::Refresh(node, end) => self.refresh(node, end),
             Step::GiveUp(node, end) => {
                 let at = &mut self.nodes[node];
@@ -155,7 +178,7 @@ impl Sim {
                 node.pool = Pool::new(node.name.clone(), prefix);
                 node.blocks.iter().for_each(|(p, known)| node.pool.restore_block(*p, known.clone()));
                 node.leases.iter().for_each(|(a, lease)| node.pool.restore_lease(*a, lease.clone()));
-                node.demand = None;
+                (node.asking, node.read) = (None, None);
             }
             Step::Arrive(which) => {
                 if !self.late.is_empty() {
@@ -192,9 +215,10 @@ impl Sim {
                     self.learn(index, prefix);
                 }
             }
-            Decision::Ask(owners) if node.demand.is_none() => {
-                node.pool.begin_asking();
+            Decision::Ask(owners) if node.asking.is_none() => {
                 self.revision += 1;
+                node.pool.begin_asking(self.revision);
+                node.asking = Some(self.revision);
                 node.demand = Some(Demand {
                     nonce: self.revision,
                     subnet: self.subnet.prefix,
@@ -217,7 +241,7 @@ impl Sim {
         let node = &mut self.nodes[owner];
         let Some((prefix, addresses)) = node.pool.lendable(&self.subnet, &demand) else { return };
         let guard = node.pool.blocks()[&prefix].revision;
-        node.pool.lend(prefix, &addresses, &to);
+        node.pool.lend(prefix, &addresses, &Loan::new(to, demand.nonce));
         node.record(prefix);
         let write = Some(node.pool.blocks()[&prefix].block.clone());
         let grant = Some((asker, demand.nonce, addresses.clone()));
@@ -233,28 +257,30 @@ impl Sim {
 
     fn withdraw(&mut self, index: usize) {
         let node = &mut self.nodes[index];
-        if let Some(demand) = node.demand.take() {
-            node.pool.finish_asking(&demand.granted);
+        let demand = node.demand.take();
+        if let Some(nonce) = node.asking.take() {
+            let own = demand.filter(|demand| demand.nonce == nonce);
+            node.pool.finish_asking(&own.map(|demand| demand.granted).unwrap_or_default());
             node.pool.drop_spare_but(1);
         }
     }
 
-    fn give_back(&mut self, index: usize, end: End) {
-        let returning: Vec<IpAddr> = self.nodes[index].pool.returning().iter().copied().collect();
-        for address in returning {
-            let prefix = block_of(self.subnet.prefix, address);
-            let name = self.nodes[index].name.clone();
-            let Some((mut block, revision)) = self.store.get(&prefix).cloned() else { continue };
-            if block.lent.get(&address) != Some(&name) {
-                self.nodes[index].pool.returned(address);
-                continue;
-            }
-            block.lent.remove(&address);
-            let txn = Txn { prefix, guard: Some(revision), write: Some(block), grant: None };
-            if let Some(Some(_)) = self.send(txn, end) {
+    fn give_back(&mut self, index: usize, (prefix, mut block, at): (IpNet, Block, u64), end: End) {
+        let idle = self.nodes[index].pool.idle_loans(&block);
+        if !idle.is_empty() {
+            block.lent.retain(|address, _| !idle.contains(address));
+            let txn = Txn { prefix, guard: Some(at), write: Some(block), grant: None };
+            if self.send(txn, end).is_some() {
                 self.learn(index, prefix);
-                self.nodes[index].pool.returned(address);
             }
+        }
+    }
+
+    fn give_all_back(&mut self, index: usize) {
+        let blocks: Vec<_> =
+            self.store.iter().map(|(prefix, (block, at))| (*prefix, block.clone(), *at)).collect();
+        for read in blocks {
+            self.give_back(index, read, End::Heard);
         }
     }
 
@@ -285,11 +311,8 @@ impl Sim {
             for address in node.pool.leases().keys() {
                 assert!(leased.insert(*address), "{address} is leased twice");
                 let (block, _) = &self.store[&block_of(self.subnet.prefix, *address)];
-                assert_eq!(
-                    block.lent.get(address).unwrap_or(&block.owner),
-                    &node.name,
-                    "control of {address}"
-                );
+                let controls = block.lent.get(address).map_or(&block.owner, |loan| &loan.to);
+                assert_eq!(controls, &node.name, "control of {address}");
             }
         }
     }
@@ -302,7 +325,7 @@ impl Sim {
                 self.withdraw(index);
                 self.refresh(index, End::Heard);
                 self.nodes[index].pool.drop_spare_but(0);
-                self.give_back(index, End::Heard);
+                self.give_all_back(index);
             }
         }
         let usable = usable(&self.subnet, self.subnet.prefix) as usize;
@@ -318,7 +341,7 @@ impl Sim {
             self.withdraw(index);
             self.request(index, None, End::Heard);
             self.nodes[index].pool.drop_spare_but(0);
-            self.give_back(index, End::Heard);
+            self.give_all_back(index);
             self.refresh(index, End::Heard);
             self.check();
         }
@@ -347,7 +370,8 @@ fn step(nodes: usize) -> impl Strategy<Value = Step> {
         5 => (node(), node(), end()).prop_map(|(o, n, e)| Step::Answer(o, n, e)),
         2 => node().prop_map(Step::Withdraw),
         5 => (node(), 0..16usize).prop_map(|(n, which)| Step::Release(n, which)),
-        3 => (node(), end()).prop_map(|(n, e)| Step::GiveBack(n, e)),
+        3 => (node(), 0..4usize).prop_map(|(n, which)| Step::Read(n, which)),
+        4 => (node(), end()).prop_map(|(n, e)| Step::GiveBack(n, e)),
         3 => (node(), end()).prop_map(|(n, e)| Step::Refresh(n, e)),
         1 => (node(), end()).prop_map(|(n, e)| Step::GiveUp(n, e)),
         1 => node().prop_map(Step::Crash),

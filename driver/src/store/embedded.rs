@@ -6,7 +6,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -37,7 +37,7 @@ pub struct Embedded {
     writer: Writer<EmbeddedJob>,
     file: StoreFile,
     feed: broadcast::Sender<Arc<Committed>>,
-    next_token: AtomicU64,
+    next_token: AtomicUsize,
 }
 
 /// What one transaction changed.
@@ -68,7 +68,7 @@ impl Embedded {
         })?;
         let writer = Writer::start(file.clone(), None, LINGER)?;
         let feed = broadcast::Sender::new(FEED);
-        Ok(Arc::new(Embedded { writer, file, feed, next_token: AtomicU64::new(1) }))
+        Ok(Arc::new(Embedded { writer, file, feed, next_token: AtomicUsize::new(1) }))
     }
 
     /// Everything under a prefix, and the revision it is of.
@@ -123,7 +123,7 @@ impl Store for Embedded {
     }
 
     fn keep_present(self: Arc<Self>, key: String, value: Vec<u8>, _ttl: Duration) -> Presence {
-        let token = self.next_token.fetch_add(1, Ordering::Relaxed);
+        let token = self.next_token.fetch_add(1, Ordering::Relaxed) as u64;
         let work = Work::Present { key: key.clone(), value, token };
         self.writer.send(EmbeddedJob { work, made: None, feed: self.feed.clone() });
         Presence(Box::new(Held { store: self, key, token }))

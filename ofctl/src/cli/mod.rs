@@ -206,8 +206,9 @@ async fn talk(command: Command, connect: &args::Connect, output: &mut Output) ->
         Command::Vsctl(how) => vsctl::run(connect, &how, output).await,
         Command::Read(read) => reads::run(connect, &read, output).await,
         Command::Setting(setting) => settings::run(connect, setting, output).await,
-        Command::Trace { source, flow, packet, json } => {
-            trace::run(connect, &source, &flow, packet.as_deref(), json, output).await
+        Command::Trace { source, flow, packet, beside, json } => {
+            let wanted = trace::Wanted { source: &source, flow: &flow, packet: packet.as_deref(), beside };
+            trace::run(connect, wanted, json, output).await
         }
         Command::Completions { .. }
         | Command::Encode { .. }

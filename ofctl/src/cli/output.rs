@@ -19,6 +19,7 @@ pub(crate) enum Kind {
     Added,
     Verdict,
     Error,
+    Remark,
 }
 
 impl Output {
@@ -53,6 +54,7 @@ impl Output {
             Kind::Removed | Kind::Error => 31,
             Kind::Added => 32,
             Kind::Verdict => 1,
+            Kind::Remark => 2,
         };
         if self.colour { self.line(format_args!("\x1b[{code}m{line}\x1b[0m")) } else { self.line(line) }
     }

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::applications::{Boxed, Nothing, by_name};
+use super::applications::{Boxed, Nothing, started};
 use super::run::{Sent, World, WorldError};
+use super::step::ApplicationText;
 use crate::flow::FlowStats;
 use crate::kit::testbed::Testbed;
 use crate::kit::{Application, DatapathId, Effects, Event};
+use crate::session::append;
 use crate::sim::RunError;
-use crate::wire::{FlowMod, Message, OfPort};
+use crate::wire::versions::GroupMod;
+use crate::wire::{FlowMod, Message, MeterMod, MultipartBody, MultipartReply, MultipartRequest, OfPort};
 
 /// Time that is let pass after each step: more than messages and frames need.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -65,6 +68,17 @@ impl MemoryWorld {
         let known = self.switches.get(switch);
         known.map(|known| known.id).ok_or_else(|| WorldError(format!("there is no switch {switch}")))
     }
+
+    /// Takes a switch's answers to a change, of which only errors matter.
+    fn changed(&mut self, switch: &str, what: &str, answers: Vec<Message>) -> Result<(), WorldError> {
+        for answer in answers {
+            if let Message::Error(error) = answer {
+                return Err(WorldError(format!("switch {switch}: it refuses {what}: {}", error.error)));
+            }
+        }
+        self.bed.run_for(SETTLE);
+        Ok(())
+    }
 }
 
 impl World for MemoryWorld {
@@ -88,8 +102,8 @@ impl World for MemoryWorld {
         Ok(())
     }
 
-    fn start(&mut self, application: &str) -> Result<(), WorldError> {
-        let application = by_name(application).map_err(WorldError)?;
+    fn start(&mut self, application: &ApplicationText) -> Result<(), WorldError> {
+        let application = started(application, &|name| self.id(name).ok())?;
         if std::mem::replace(&mut self.has_application, true) {
             return Err(WorldError("an application runs already".to_owned()));
         }
@@ -107,13 +121,48 @@ impl World for MemoryWorld {
 
     fn change_flows(&mut self, switch: &str, change: FlowMod) -> Result<(), WorldError> {
         let id = self.id(switch)?;
-        for answer in self.bed.manage(id, Message::FlowMod(change)) {
-            if let Message::Error(error) = answer {
-                return Err(WorldError(format!("switch {switch}: it refuses the flow: {}", error.error)));
+        let answers = self.bed.manage(id, Message::FlowMod(change));
+        self.changed(switch, "the flow", answers)
+    }
+
+    fn change_group(&mut self, switch: &str, change: GroupMod) -> Result<(), WorldError> {
+        let id = self.id(switch)?;
+        let answers = self.bed.manage_group(id, &change);
+        self.changed(switch, "the group", answers)
+    }
+
+    fn change_meter(&mut self, switch: &str, change: MeterMod) -> Result<(), WorldError> {
+        let id = self.id(switch)?;
+        let answers = self.bed.manage(id, Message::MeterMod(change));
+        self.changed(switch, "the meter", answers)
+    }
+
+    fn ask(&mut self, switch: &str, request: MultipartRequest) -> Result<MultipartBody, WorldError> {
+        let id = self.id(switch)?;
+        let mut whole: Option<MultipartBody> = None;
+        for answer in self.bed.manage(id, Message::MultipartRequest(request)) {
+            match answer {
+                Message::MultipartReply(MultipartReply { body, .. }) => match &mut whole {
+                    Some(whole) => {
+                        // All parts of an answer are of one kind.
+                        append(whole, body);
+                    }
+                    None => whole = Some(body),
+                },
+                Message::Error(error) => {
+                    return Err(WorldError(format!("switch {switch}: it does not answer: {}", error.error)));
+                }
+                _ => {}
             }
         }
-        self.bed.run_for(SETTLE);
-        Ok(())
+        whole.ok_or_else(|| WorldError(format!("switch {switch}: it does not answer")))
+    }
+
+    fn report(&mut self) -> Result<Vec<String>, WorldError> {
+        match self.has_application {
+            true => Ok(self.bed.application().0.report(&self.names)),
+            false => Err(WorldError("no application runs".to_owned())),
+        }
     }
 
     fn inject(&mut self, switch: &str, port: OfPort, frame: &[u8]) -> Result<String, WorldError> {

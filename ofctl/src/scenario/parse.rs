@@ -2,8 +2,11 @@
 
 use std::str::FromStr;
 
+use super::applications;
 use super::phrase::Phrase;
-use super::step::{Count, Step, StepKind};
+use super::step::{ApplicationText, Count, Counter, Step, StepKind};
+use crate::text::GroupCommand;
+use crate::wire::MeterModCommand;
 
 /// A text that is not a scenario, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,12 +48,13 @@ enum Mood {
     Then,
 }
 
-const GIVEN: &str =
-    "'Given' is followed by: a switch…, a link between…, flows:, the application…, packet NAME: …";
+const GIVEN: &str = "'Given' is followed by: a switch…, a link between…, flows:, groups:, meters:, the application…, packet NAME: …";
 const WHEN: &str = "'When' is followed by: PACKET arrives at port…, port N goes down, N s pass, flow \"…\" is added, \
-                    flows \"…\" are deleted";
-const THEN: &str = "'Then' is followed by: PACKET leaves port…, nothing leaves, nothing else leaves, N packets reach \
-                    the controller, flow \"…\" exists, no flow \"…\" exists, flow \"…\" has counted N packets";
+                    flows \"…\" are modified, flows \"…\" are deleted, group \"…\" is added, meter \"…\" is added";
+const THEN: &str = "'Then' is followed by: PACKET leaves port…, PACKET does not leave, nothing leaves, nothing else \
+                    leaves, N packets reach the controller, flow \"…\" exists, no flow \"…\" exists, flow \"…\" has \
+                    counted N packets, group N has counted…, meter N has dropped…, port N has sent…, the application \
+                    reports \"…\"";
 
 /// The name of the switch that has none of its own.
 const ONLY_SWITCH: &str = "s1";
@@ -152,29 +156,24 @@ impl<'a> Reader<'a> {
             let is_named = phrase.peek().is_some_and(|word| !word.eq_ignore_ascii_case("with"));
             let name = if is_named { phrase.name("a switch's name")? } else { ONLY_SWITCH.to_owned() };
             phrase.expect("with")?;
-            if !phrase.eat("ports") && !phrase.eat("port") {
-                return Err(phrase.error("'port' or 'ports' is expected here"));
-            }
-            StepKind::Switch { name, ports: phrase.ports()? }
+            StepKind::Switch { name, ports: phrase.ports_alone()? }
         } else if phrase.eat("a link between") {
             let first = phrase.a_port()?;
             phrase.expect("and")?;
             StepKind::Link(first, phrase.a_port()?)
         } else if phrase.eat("the application") {
-            StepKind::Application(phrase.name("an application's name")?)
+            return self.application(phrase);
         } else if phrase.eat("flows") || phrase.eat("flow") {
-            let switch = phrase.switch("of")?;
-            phrase.expect(":")?;
-            phrase.end()?;
-            let flow = |(line, text): (usize, &str)| {
-                let phrase = Phrase::new(line, text);
-                phrase.flow(phrase.rest())
-            };
-            let flows: Vec<_> = self.block().into_iter().map(flow).collect::<Result<_, _>>()?;
-            if flows.is_empty() {
-                return Err(phrase.error("the flows are missing: one a line, below this one"));
-            }
-            StepKind::Flows { switch, flows }
+            let (switch, flows) = self.each_line(phrase, "the flows", |line| line.flow(line.rest()))?;
+            return Ok(StepKind::Flows { switch, flows });
+        } else if phrase.eat("groups") || phrase.eat("group") {
+            let (switch, groups) =
+                self.each_line(phrase, "the groups", |line| line.group(line.rest(), GroupCommand::Add))?;
+            return Ok(StepKind::Groups { switch, groups });
+        } else if phrase.eat("meters") || phrase.eat("meter") {
+            let (switch, meters) =
+                self.each_line(phrase, "the meters", |line| line.meter(line.rest(), MeterModCommand::Add))?;
+            return Ok(StepKind::Meters { switch, meters });
         } else if phrase.eat("packet") {
             let name = phrase.name("a packet's name")?;
             phrase.expect(":")?;
@@ -190,6 +189,41 @@ impl<'a> Reader<'a> {
         phrase.end()?;
         Ok(kind)
     }
+
+    /// `of SWITCH:`, and what stands on the lines below.
+    fn each_line<T>(
+        &mut self,
+        mut phrase: Phrase<'_>,
+        what: &str,
+        read: impl Fn(Phrase<'a>) -> Result<T, ParseError>,
+    ) -> Result<(Option<String>, Vec<T>), ParseError> {
+        let switch = phrase.switch("of")?;
+        phrase.expect(":")?;
+        phrase.end()?;
+        let lines = self.block().into_iter().map(|(line, text)| read(Phrase::new(line, text)));
+        let all: Vec<T> = lines.collect::<Result<_, _>>()?;
+        match all.is_empty() {
+            true => Err(phrase.error(format!("{what} are missing: one a line, below this one"))),
+            false => Ok((switch, all)),
+        }
+    }
+
+    fn application(&mut self, mut phrase: Phrase<'_>) -> Result<StepKind, ParseError> {
+        let begin = phrase;
+        let name = phrase.name("an application's name")?;
+        let mut lines = Vec::new();
+        if phrase.eat(":") {
+            lines = self.block().into_iter().map(|(line, text)| Phrase::new(line, text)).collect();
+            if lines.is_empty() {
+                return Err(phrase.error("its settings are missing: one a line, below this one"));
+            }
+        }
+        phrase.end()?;
+        // What it is wrong with is told here, where the line is known.
+        applications::begin(&name, begin, &lines, &|_| Some(applications::ANY_SWITCH))?;
+        let settings = lines.iter().map(|line| line.rest().to_owned()).collect();
+        Ok(StepKind::Application(ApplicationText { name, settings }))
+    }
 }
 
 fn when(mut phrase: Phrase<'_>) -> Result<StepKind, ParseError> {
@@ -203,11 +237,32 @@ fn when(mut phrase: Phrase<'_>) -> Result<StepKind, ParseError> {
             StepKind::Delete { switch: phrase.switch("on")?, matching }
         } else {
             let flow = phrase.quoted_flow()?;
-            if !phrase.eat("is added") && !phrase.eat("are added") {
-                return Err(phrase.error("'is added' or, after a match, 'are deleted' is expected here"));
+            let modifies = phrase.eat("is modified") || phrase.eat("are modified");
+            if !modifies && !phrase.eat("is added") && !phrase.eat("are added") {
+                let verbs = "'is added', 'are modified' or, after a match, 'are deleted' is expected here";
+                return Err(phrase.error(verbs));
             }
-            StepKind::Add { switch: phrase.switch("on")?, flow }
+            let switch = phrase.switch("on")?;
+            if modifies { StepKind::Modify { switch, flow } } else { StepKind::Add { switch, flow } }
         }
+    } else if phrase.eat("group") {
+        let (text, verb) = object_and_verb(&mut phrase, "a group")?;
+        let command = match verb {
+            Verb::Added => GroupCommand::Add,
+            Verb::Modified => GroupCommand::Modify,
+            Verb::Deleted => GroupCommand::Delete,
+        };
+        let change = text.0.group(text.1, command)?;
+        StepKind::ChangeGroup { switch: phrase.switch("on")?, change }
+    } else if phrase.eat("meter") {
+        let (text, verb) = object_and_verb(&mut phrase, "a meter")?;
+        let command = match verb {
+            Verb::Added => MeterModCommand::Add,
+            Verb::Modified => MeterModCommand::Modify,
+            Verb::Deleted => MeterModCommand::Delete,
+        };
+        let change = text.0.meter(text.1, command)?;
+        StepKind::ChangeMeter { switch: phrase.switch("on")?, change }
     } else if phrase.eat("port") {
         phrase = begin;
         let at = phrase.a_port()?;
@@ -239,6 +294,26 @@ fn when(mut phrase: Phrase<'_>) -> Result<StepKind, ParseError> {
     Ok(kind)
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Added,
+    Modified,
+    Deleted,
+}
+
+/// `"TEXT" is added`: the text, with where it stands, and what is done.
+fn object_and_verb<'a>(
+    phrase: &mut Phrase<'a>,
+    what: &str,
+) -> Result<((Phrase<'a>, &'a str), Verb), ParseError> {
+    let text = phrase.quoted(what)?;
+    let verbs = [("is added", Verb::Added), ("is modified", Verb::Modified), ("is deleted", Verb::Deleted)];
+    match verbs.into_iter().find(|(words, _)| phrase.eat(words)) {
+        Some((_, verb)) => Ok((text, verb)),
+        None => Err(phrase.error("'is added', 'is modified' or 'is deleted' is expected here")),
+    }
+}
+
 /// `10 s pass`.
 fn pass(phrase: &mut Phrase<'_>) -> Result<Option<std::time::Duration>, ParseError> {
     let is_number = phrase.peek().is_some_and(|word| word.parse::<f64>().is_ok());
@@ -264,32 +339,96 @@ fn then(mut phrase: Phrase<'_>) -> Result<StepKind, ParseError> {
         let flow = phrase.quoted_key()?;
         phrase.expect("exists")?;
         StepKind::NoFlow { switch: phrase.switch("on")?, flow }
+    } else if phrase.eat("no group") {
+        let group = phrase.group_number()?;
+        phrase.expect("exists")?;
+        StepKind::NoGroup { switch: phrase.switch("on")?, group }
+    } else if phrase.eat("no meter") {
+        let meter = phrase.meter_number()?;
+        phrase.expect("exists")?;
+        StepKind::NoMeter { switch: phrase.switch("on")?, meter }
     } else if phrase.eat("flow") {
         let mut text = phrase;
         let key = phrase.quoted_key()?;
         if phrase.eat("has counted") {
-            let packets = phrase.count().ok_or_else(|| phrase.error("a number is expected here"))?;
-            if !phrase.eat("packets") && !phrase.eat("packet") {
-                return Err(phrase.error("'packets' is expected here"));
-            }
-            StepKind::Counted { switch: phrase.switch("on")?, flow: key, packets }
+            counted(&mut phrase, Counter::Flow(key))?
         } else {
             phrase.expect("exists")?;
             let switch = phrase.switch("on")?;
             StepKind::FlowExists { switch, flow: text.quoted_flow()? }
         }
+    } else if phrase.eat("group") {
+        if phrase.rest().starts_with('"') {
+            let (inner, text) = phrase.quoted("a group")?;
+            phrase.expect("exists")?;
+            StepKind::GroupExists {
+                switch: phrase.switch("on")?,
+                group: inner.group(text, GroupCommand::Add)?,
+            }
+        } else {
+            let group = phrase.group_number()?;
+            phrase.expect("has counted")?;
+            counted(&mut phrase, Counter::Group(group))?
+        }
+    } else if phrase.eat("bucket") {
+        let place = phrase.number("a bucket's place, from 0")?;
+        phrase.expect("of group")?;
+        let group = phrase.group_number()?;
+        phrase.expect("has counted")?;
+        counted(&mut phrase, Counter::Bucket(group, place as usize))?
+    } else if phrase.eat("meter") {
+        if phrase.rest().starts_with('"') {
+            let (inner, text) = phrase.quoted("a meter")?;
+            phrase.expect("exists")?;
+            let meter = inner.meter(text, MeterModCommand::Add)?;
+            StepKind::MeterExists { switch: phrase.switch("on")?, meter }
+        } else {
+            let meter = phrase.meter_number()?;
+            if phrase.eat("has dropped") {
+                counted(&mut phrase, Counter::MeterDrops(meter))?
+            } else {
+                phrase.expect("has counted")?;
+                counted(&mut phrase, Counter::Meter(meter))?
+            }
+        }
+    } else if phrase.eat("port") {
+        let port = phrase.port()?;
+        let switch = phrase.switch("of")?;
+        let counter = if phrase.eat("has received") {
+            Counter::Received(port)
+        } else {
+            phrase.expect("has sent")?;
+            Counter::Sent(port)
+        };
+        StepKind::Counted { switch, counter, volume: phrase.volume()? }
+    } else if phrase.eat("the application") {
+        let is_there = !phrase.eat("does not report");
+        if is_there {
+            phrase.expect("reports")?;
+        }
+        StepKind::Reports { line: phrase.quoted("a line")?.1.to_owned(), is_there }
     } else if let Some(count) = controller(&mut phrase) {
         StepKind::Controller { count, switch: phrase.switch("from")? }
     } else {
         phrase = begin;
         let packet = phrase.packet()?;
-        if !phrase.eat("leaves") && !phrase.eat("leave") {
+        if phrase.eat("does not leave") || phrase.eat("do not leave") {
+            let ends = if phrase.is_at_end() { None } else { Some(phrase.some_ports()?) };
+            StepKind::DoesNotLeave { packet, ends }
+        } else if phrase.eat("leaves") || phrase.eat("leave") {
+            StepKind::Leaves { packet, ends: phrase.some_ports()? }
+        } else {
             return Err(if phrase.is_at_end() { phrase } else { begin }.error(THEN));
         }
-        StepKind::Leaves { packet, ends: phrase.some_ports()? }
     };
     phrase.end()?;
     Ok(kind)
+}
+
+/// What has been counted, and where.
+fn counted(phrase: &mut Phrase<'_>, counter: Counter) -> Result<StepKind, ParseError> {
+    let volume = phrase.volume()?;
+    Ok(StepKind::Counted { switch: phrase.switch("on")?, counter, volume })
 }
 
 /// `2 packets reach the controller`.

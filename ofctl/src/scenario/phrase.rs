@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::parse::ParseError;
-use super::step::{Count, End, Ends, PacketText};
+use super::step::{Amount, Count, End, Ends, PacketText, Volume};
 use crate::flow::{FlowEntry, FlowKey};
-use crate::wire::{Match, OfPort};
+use crate::text::{GroupCommand, GroupText};
+use crate::wire::versions::GroupMod;
+use crate::wire::{GroupId, Match, MeterId, MeterMod, MeterModCommand, OfPort};
 
 /// The rest of a line. Columns are in bytes from 1, of the line as it stands in the file.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +50,7 @@ impl<'a> Phrase<'a> {
     }
 
     /// An error of a text that begins here, `offset` bytes in.
-    fn error_at(&self, offset: usize, problem: impl Into<String>) -> ParseError {
+    pub(super) fn error_at(&self, offset: usize, problem: impl Into<String>) -> ParseError {
         Phrase { at: self.at + offset, ..*self }.error(problem)
     }
 
@@ -83,6 +85,14 @@ impl<'a> Phrase<'a> {
         Ok(word)
     }
 
+    /// The next word up to a blank, whatever is in it.
+    pub(super) fn whole_word(&mut self, what: &str) -> Result<&'a str, ParseError> {
+        let word =
+            self.rest().split_whitespace().next().ok_or_else(|| self.error(format!("{what} is missing")))?;
+        self.advance(word.len());
+        Ok(word)
+    }
+
     pub(super) fn expect(&mut self, words: &str) -> Result<(), ParseError> {
         if self.eat(words) { Ok(()) } else { Err(self.error(format!("'{words}' is expected here"))) }
     }
@@ -100,7 +110,7 @@ impl<'a> Phrase<'a> {
     }
 
     /// The content of `"…"`, and a phrase that stands at its beginning.
-    fn quoted(&mut self, what: &str) -> Result<(Phrase<'a>, &'a str), ParseError> {
+    pub(super) fn quoted(&mut self, what: &str) -> Result<(Phrase<'a>, &'a str), ParseError> {
         let body = self
             .rest()
             .strip_prefix('"')
@@ -123,7 +133,54 @@ impl<'a> Phrase<'a> {
         Some(Count(count))
     }
 
-    fn port(&mut self) -> Result<OfPort, ParseError> {
+    pub(super) fn number(&mut self, what: &str) -> Result<u32, ParseError> {
+        let before = *self;
+        let word = self.word(what)?;
+        word.parse().map_err(|_| before.error(format!("'{word}' is not {what}")))
+    }
+
+    pub(super) fn group_number(&mut self) -> Result<GroupId, ParseError> {
+        self.number("a group's number").map(GroupId)
+    }
+
+    pub(super) fn meter_number(&mut self) -> Result<MeterId, ParseError> {
+        self.number("a meter's number").map(MeterId)
+    }
+
+    /// `at least 3`.
+    fn amount(&mut self) -> Result<Amount, ParseError> {
+        let bound = if self.eat("at least") {
+            Amount::AtLeast
+        } else if self.eat("at most") {
+            Amount::AtMost
+        } else {
+            Amount::Exactly
+        };
+        self.count().map(|count| bound(count.0)).ok_or_else(|| self.error("a number is expected here"))
+    }
+
+    /// `3 packets and 180 bytes`, or either.
+    pub(super) fn volume(&mut self) -> Result<Volume, ParseError> {
+        let mut volume = Volume::default();
+        loop {
+            let amount = self.amount()?;
+            let place = if self.eat("packets") || self.eat("packet") {
+                &mut volume.packets
+            } else if self.eat("bytes") || self.eat("byte") {
+                &mut volume.bytes
+            } else {
+                return Err(self.error("'packets' or 'bytes' is expected here"));
+            };
+            if place.replace(amount).is_some() {
+                return Err(self.error("these have been counted before in this step"));
+            }
+            if !self.eat("and") {
+                return Ok(volume);
+            }
+        }
+    }
+
+    pub(super) fn port(&mut self) -> Result<OfPort, ParseError> {
         let before = *self;
         let word = self.word("a port's number")?;
         match word.parse() {
@@ -168,12 +225,17 @@ impl<'a> Phrase<'a> {
         Ok(End { port: self.port()?, switch: self.switch("of")? })
     }
 
-    /// `ports 2 and 3 of s1`.
-    pub(super) fn some_ports(&mut self) -> Result<Ends, ParseError> {
+    /// `ports 2 and 3`.
+    pub(super) fn ports_alone(&mut self) -> Result<Vec<OfPort>, ParseError> {
         if !self.eat("ports") && !self.eat("port") {
             return Err(self.error("'port' or 'ports' is expected here"));
         }
-        Ok(Ends { ports: self.ports()?, switch: self.switch("of")? })
+        self.ports()
+    }
+
+    /// `ports 2 and 3 of s1`.
+    pub(super) fn some_ports(&mut self) -> Result<Ends, ParseError> {
+        Ok(Ends { ports: self.ports_alone()?, switch: self.switch("of")? })
     }
 
     pub(super) fn packet(&mut self) -> Result<PacketText, ParseError> {
@@ -218,6 +280,18 @@ impl<'a> Phrase<'a> {
         text.parse().map_err(|error: crate::text::ParseError| {
             self.error_at(error.column - 1, error.problem.to_string())
         })
+    }
+
+    /// A group that begins here, for this command; of a deletion the number is enough.
+    pub(super) fn group(&self, text: &str, command: GroupCommand) -> Result<GroupMod, ParseError> {
+        let group = GroupText::parse(text, Some(command));
+        group.map(GroupMod::from).map_err(|error| self.error_at(error.column - 1, error.problem.to_string()))
+    }
+
+    /// A meter that begins here.
+    pub(super) fn meter(&self, text: &str, command: MeterModCommand) -> Result<MeterMod, ParseError> {
+        MeterMod::parse(text, command)
+            .map_err(|error| self.error_at(error.column - 1, error.problem.to_string()))
     }
 
     /// `"FLOW"`.

@@ -5,10 +5,11 @@ use std::fmt;
 use std::time::Duration;
 
 use super::parse::Scenario;
-use super::step::{Count, End, Ends, PacketText, Step, StepKind};
+use super::step::{ApplicationText, Count, End, Ends, PacketText, Step, StepKind};
 use crate::flow::{FlowEntry, FlowKey, FlowStats};
 use crate::sim::Packet;
-use crate::wire::{FlowMod, FlowModCommand, Match, OfPort};
+use crate::wire::versions::GroupMod;
+use crate::wire::{FlowMod, FlowModCommand, Match, MeterMod, MultipartBody, MultipartRequest, OfPort};
 
 /// What a world could not do, as a text for the reader of the scenario.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,14 +44,38 @@ pub trait World {
     /// Runs an application on all switches.
     ///
     /// # Errors
-    /// If there is none of that name, or one runs already.
-    fn start(&mut self, application: &str) -> Result<(), WorldError>;
+    /// If there is none of that name, its settings are wrong, or one runs already.
+    fn start(&mut self, application: &ApplicationText) -> Result<(), WorldError>;
+
+    /// What the application says of itself, a line each.
+    ///
+    /// # Errors
+    /// If none runs.
+    fn report(&mut self) -> Result<Vec<String>, WorldError>;
 
     /// Has a switch change its flows.
     ///
     /// # Errors
     /// If it refuses.
     fn change_flows(&mut self, switch: &str, change: FlowMod) -> Result<(), WorldError>;
+
+    /// Has a switch change a group.
+    ///
+    /// # Errors
+    /// If it refuses.
+    fn change_group(&mut self, switch: &str, change: GroupMod) -> Result<(), WorldError>;
+
+    /// Has a switch change a meter.
+    ///
+    /// # Errors
+    /// If it refuses.
+    fn change_meter(&mut self, switch: &str, change: MeterMod) -> Result<(), WorldError>;
+
+    /// Asks a switch, whose counters are up to date, for anything but its flows.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    fn ask(&mut self, switch: &str, request: MultipartRequest) -> Result<MultipartBody, WorldError>;
 
     /// A frame comes in; gives its trace.
     ///
@@ -119,21 +144,21 @@ impl fmt::Display for Failure {
 }
 
 /// What is known in the middle of a scenario.
-struct Run<'w, W> {
-    world: &'w mut W,
+pub(super) struct Run<'w, W> {
+    pub(super) world: &'w mut W,
     switches: BTreeMap<String, Vec<OfPort>>,
     packets: BTreeMap<String, Vec<u8>>,
     last: Option<Vec<u8>>,
     traces: Vec<String>,
     /// Whether the step before made something happen.
-    acting: bool,
+    pub(super) acting: bool,
     /// Observed by the first `Then` after a `When`; each frame with whether a step has named it.
     sent: Option<Vec<(Sent, bool)>>,
     packet_ins: BTreeMap<String, u64>,
 }
 
 /// Why a step fails: the problem, and what was observed.
-struct Unmet(String, Vec<String>);
+pub(super) struct Unmet(pub(super) String, pub(super) Vec<String>);
 
 impl From<WorldError> for Unmet {
     fn from(error: WorldError) -> Self {
@@ -171,6 +196,7 @@ impl Scenario {
                 let is_about_packets = matches!(
                     step.kind,
                     StepKind::Leaves { .. }
+                        | StepKind::DoesNotLeave { .. }
                         | StepKind::NothingLeaves(_)
                         | StepKind::NothingElseLeaves
                         | StepKind::Controller { .. }
@@ -191,7 +217,19 @@ impl<W: World> Run<'_, W> {
                 let ends = (self.end(a)?, self.end(b)?);
                 self.world.add_link((&ends.0, a.port), (&ends.1, b.port))?;
             }
-            StepKind::Application(name) => self.world.start(name)?,
+            StepKind::Application(application) => self.world.start(application)?,
+            StepKind::Groups { switch, groups } => {
+                let switch = self.switch(switch.as_deref())?;
+                for group in groups {
+                    self.world.change_group(&switch, group.clone())?;
+                }
+            }
+            StepKind::Meters { switch, meters } => {
+                let switch = self.switch(switch.as_deref())?;
+                for meter in meters {
+                    self.world.change_meter(&switch, meter.clone())?;
+                }
+            }
             StepKind::Flows { switch, flows } => {
                 let switch = self.switch(switch.as_deref())?;
                 for flow in flows {
@@ -222,7 +260,24 @@ impl<W: World> Run<'_, W> {
                 self.act()?;
                 self.world.change_flows(&switch, deletion(matching))?;
             }
+            StepKind::Modify { switch, flow } => {
+                let switch = self.switch(switch.as_deref())?;
+                self.act()?;
+                let change = FlowMod { command: FlowModCommand::Modify, ..FlowMod::add(flow.clone()) };
+                self.world.change_flows(&switch, change)?;
+            }
+            StepKind::ChangeGroup { switch, change } => {
+                let switch = self.switch(switch.as_deref())?;
+                self.act()?;
+                self.world.change_group(&switch, change.clone())?;
+            }
+            StepKind::ChangeMeter { switch, change } => {
+                let switch = self.switch(switch.as_deref())?;
+                self.act()?;
+                self.world.change_meter(&switch, change.clone())?;
+            }
             StepKind::Leaves { packet, ends } => self.leaves(packet, ends)?,
+            StepKind::DoesNotLeave { packet, ends } => self.does_not_leave(packet, ends.as_ref())?,
             StepKind::NothingLeaves(ends) => self.nothing_leaves(ends.as_ref())?,
             StepKind::NothingElseLeaves => {
                 self.observe()?;
@@ -243,13 +298,14 @@ impl<W: World> Run<'_, W> {
                     return Err(Unmet("it exists:".to_owned(), vec![found.entry.to_string()]));
                 }
             }
-            StepKind::Counted { switch, flow, packets } => {
-                self.acting = false;
-                let found = self.find(switch.as_deref(), flow)?.map_err(|near| missing(flow, near))?;
-                if found.packets != packets.0 {
-                    return Err(format!("it has counted {} packets", found.packets).into());
-                }
+            StepKind::GroupExists { switch, group } => self.group_exists(switch.as_deref(), group)?,
+            StepKind::NoGroup { switch, group } => self.no_group(switch.as_deref(), *group)?,
+            StepKind::MeterExists { switch, meter } => self.meter_exists(switch.as_deref(), meter)?,
+            StepKind::NoMeter { switch, meter } => self.no_meter(switch.as_deref(), *meter)?,
+            StepKind::Counted { switch, counter, volume } => {
+                self.counted(switch.as_deref(), counter, *volume)?;
             }
+            StepKind::Reports { line, is_there } => self.reports(line, *is_there)?,
         }
         Ok(())
     }
@@ -265,7 +321,7 @@ impl<W: World> Run<'_, W> {
     }
 
     /// The switch of that name, or the only one.
-    fn switch(&self, name: Option<&str>) -> Result<String, Unmet> {
+    pub(super) fn switch(&self, name: Option<&str>) -> Result<String, Unmet> {
         let names = || self.switches.keys().cloned().collect::<Vec<_>>().join(", ");
         match name {
             Some(name) if self.switches.contains_key(name) => Ok(name.to_owned()),
@@ -278,7 +334,7 @@ impl<W: World> Run<'_, W> {
         }
     }
 
-    fn known(&self, switch: Option<&str>, ports: &[OfPort]) -> Result<String, Unmet> {
+    pub(super) fn known(&self, switch: Option<&str>, ports: &[OfPort]) -> Result<String, Unmet> {
         let switch = self.switch(switch)?;
         match ports.iter().find(|port| !self.switches[&switch].contains(port)) {
             Some(port) => Err(format!("switch {switch} has no port {port}").into()),
@@ -345,17 +401,18 @@ impl<W: World> Run<'_, W> {
         Ok(())
     }
 
+    /// The frame that is meant; `None` if its text leaves something open.
+    fn whole_frame(&self, packet: &PacketText) -> Result<Option<Vec<u8>>, Unmet> {
+        match packet {
+            PacketText::Fields(_) | PacketText::Any => Ok(None),
+            _ => self.frame(packet).map(Some),
+        }
+    }
+
     fn leaves(&mut self, packet: &PacketText, ends: &Ends) -> Result<(), Unmet> {
         let switch = self.known(ends.switch.as_deref(), &ends.ports)?;
-        let wanted = match packet {
-            PacketText::Fields(_) | PacketText::Any => None,
-            _ => Some(self.frame(packet)?),
-        };
-        let is_wanted = |frame: &[u8]| match (packet, &wanted) {
-            (PacketText::Fields(fields), _) => has_fields(frame, fields),
-            (_, Some(wanted)) => frame == wanted,
-            _ => true,
-        };
+        let wanted = self.whole_frame(packet)?;
+        let is_wanted = |frame: &[u8]| is_meant(packet, wanted.as_deref(), frame);
         self.observe()?;
         for port in &ends.ports {
             let sent = self.sent.get_or_insert_default();
@@ -377,6 +434,23 @@ impl<W: World> Run<'_, W> {
             }
         }
         Ok(())
+    }
+
+    fn does_not_leave(&mut self, packet: &PacketText, ends: Option<&Ends>) -> Result<(), Unmet> {
+        let only = match ends {
+            Some(ends) => Some((self.known(ends.switch.as_deref(), &ends.ports)?, &ends.ports)),
+            None => None,
+        };
+        let unwanted = self.whole_frame(packet)?;
+        self.observe()?;
+        let here = |sent: &Sent| match &only {
+            Some((switch, ports)) => sent.switch == *switch && ports.contains(&sent.port),
+            None => true,
+        };
+        let left = self.sent.iter().flatten().map(|(sent, _)| sent);
+        let left = left.filter(|sent| here(sent) && is_meant(packet, unwanted.as_deref(), &sent.frame));
+        let left: Vec<String> = left.map(Sent::to_string).collect();
+        if left.is_empty() { Ok(()) } else { Err(Unmet("it left:".to_owned(), left)) }
     }
 
     fn nothing_leaves(&mut self, ends: Option<&Ends>) -> Result<(), Unmet> {
@@ -403,7 +477,11 @@ impl<W: World> Run<'_, W> {
     }
 
     /// The entry of that key, or those of the same table.
-    fn find(&mut self, switch: Option<&str>, key: &FlowKey) -> Result<Result<FlowStats, Vec<String>>, Unmet> {
+    pub(super) fn find(
+        &mut self,
+        switch: Option<&str>,
+        key: &FlowKey,
+    ) -> Result<Result<FlowStats, Vec<String>>, Unmet> {
         let switch = self.switch(switch)?;
         let flows = self.world.flows(&switch)?;
         let near: Vec<String> = flows
@@ -424,7 +502,7 @@ impl<W: World> Run<'_, W> {
     }
 }
 
-fn missing(key: &FlowKey, near: Vec<String>) -> Unmet {
+pub(super) fn missing(key: &FlowKey, near: Vec<String>) -> Unmet {
     let what = if near.is_empty() { " has no flows" } else { " has others:" };
     Unmet(format!("there is no such flow; table {}{what}", key.table), near)
 }
@@ -433,6 +511,15 @@ fn deletion(matching: &Match) -> FlowMod {
     let mut change = FlowMod::add(FlowEntry::new(crate::wire::TableId::ALL, 0).matching(matching.clone()));
     change.command = FlowModCommand::Delete;
     change
+}
+
+/// True if a step that speaks of this packet, with these bytes if it says all of them, means the frame.
+fn is_meant(packet: &PacketText, whole: Option<&[u8]>, frame: &[u8]) -> bool {
+    match (packet, whole) {
+        (PacketText::Fields(fields), _) => has_fields(frame, fields),
+        (_, Some(whole)) => frame == whole,
+        _ => true,
+    }
 }
 
 fn has_fields(frame: &[u8], fields: &Match) -> bool {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::flow::{FlowEntry, FlowKey};
-use crate::wire::{Match, OfPort};
+use crate::wire::versions::GroupMod;
+use crate::wire::{GroupId, Match, MeterId, MeterMod, OfPort};
 
 /// A port of a switch; `None` is the scenario's only switch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,65 @@ pub enum PacketText {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count(pub u64);
 
+/// A number that something must have, or be above or below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amount {
+    /// This number.
+    Exactly(u64),
+    /// This or more.
+    AtLeast(u64),
+    /// This or less.
+    AtMost(u64),
+}
+
+impl Amount {
+    /// True if a number is one of those that are meant.
+    pub fn takes(self, number: u64) -> bool {
+        match self {
+            Amount::Exactly(wanted) => number == wanted,
+            Amount::AtLeast(least) => number >= least,
+            Amount::AtMost(most) => number <= most,
+        }
+    }
+}
+
+/// Packets and bytes as far as a step names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Volume {
+    /// So many packets.
+    pub packets: Option<Amount>,
+    /// So many bytes.
+    pub bytes: Option<Amount>,
+}
+
+/// Something that counts packets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Counter {
+    /// A flow entry, of what it matched.
+    Flow(FlowKey),
+    /// A group, of what came to it.
+    Group(GroupId),
+    /// A bucket of a group by its place, from 0, of what it took.
+    Bucket(GroupId, usize),
+    /// A meter, of what came to it.
+    Meter(MeterId),
+    /// A meter, of what its bands dropped.
+    MeterDrops(MeterId),
+    /// A port, of what came in.
+    Received(OfPort),
+    /// A port, of what left.
+    Sent(OfPort),
+}
+
+/// An application by its name, with its settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApplicationText {
+    /// Its name.
+    pub name: String,
+    /// Its settings, a line each.
+    pub settings: Vec<String>,
+}
+
 /// A step, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
@@ -72,8 +132,22 @@ pub enum StepKind {
         /// Which.
         flows: Vec<FlowEntry>,
     },
+    /// Groups are there.
+    Groups {
+        /// On which switch.
+        switch: Option<String>,
+        /// Which.
+        groups: Vec<GroupMod>,
+    },
+    /// Meters are there.
+    Meters {
+        /// On which switch.
+        switch: Option<String>,
+        /// Which.
+        meters: Vec<MeterMod>,
+    },
     /// An application runs.
-    Application(String),
+    Application(ApplicationText),
     /// A packet gets a name.
     Packet {
         /// The name.
@@ -113,12 +187,40 @@ pub enum StepKind {
         /// Those that match this.
         matching: Match,
     },
+    /// A flow is modified: what the entries do that its match and table hold, as `ovs-ofctl mod-flows` has it.
+    Modify {
+        /// On which switch.
+        switch: Option<String>,
+        /// Which, and what they do from now on.
+        flow: FlowEntry,
+    },
+    /// A group is added, modified or deleted.
+    ChangeGroup {
+        /// On which switch.
+        switch: Option<String>,
+        /// How.
+        change: GroupMod,
+    },
+    /// A meter is added, modified or deleted.
+    ChangeMeter {
+        /// On which switch.
+        switch: Option<String>,
+        /// How.
+        change: MeterMod,
+    },
     /// A packet left.
     Leaves {
         /// Which.
         packet: PacketText,
         /// By each of these.
         ends: Ends,
+    },
+    /// A packet did not leave.
+    DoesNotLeave {
+        /// Which.
+        packet: PacketText,
+        /// By none of these; `None`: by no port at all.
+        ends: Option<Ends>,
     },
     /// No packet left, or none by these ports.
     NothingLeaves(Option<Ends>),
@@ -145,13 +247,48 @@ pub enum StepKind {
         /// Which.
         flow: FlowKey,
     },
-    /// An entry has counted packets.
-    Counted {
+    /// A group is there.
+    GroupExists {
         /// On which switch.
         switch: Option<String>,
         /// Which.
-        flow: FlowKey,
-        /// So many.
-        packets: Count,
+        group: GroupMod,
+    },
+    /// No such group is there.
+    NoGroup {
+        /// On which switch.
+        switch: Option<String>,
+        /// Which.
+        group: GroupId,
+    },
+    /// A meter is there.
+    MeterExists {
+        /// On which switch.
+        switch: Option<String>,
+        /// Which.
+        meter: MeterMod,
+    },
+    /// No such meter is there.
+    NoMeter {
+        /// On which switch.
+        switch: Option<String>,
+        /// Which.
+        meter: MeterId,
+    },
+    /// Something has counted packets.
+    Counted {
+        /// On which switch.
+        switch: Option<String>,
+        /// What.
+        counter: Counter,
+        /// So much.
+        volume: Volume,
+    },
+    /// The application says this of itself, or does not.
+    Reports {
+        /// The line.
+        line: String,
+        /// Whether it is there.
+        is_there: bool,
     },
 }

@@ -25,6 +25,7 @@ mod transmit;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+pub(crate) use operation::append;
 pub use operation::{Failure, Refused};
 use operation::{Operation, Step};
 use transmit::Transmit;

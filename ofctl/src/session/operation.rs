@@ -271,7 +271,7 @@ impl Operation {
 }
 
 /// Appends a part of a multipart reply; `false` if it is of another kind.
-fn append(body: &mut MultipartBody, part: MultipartBody) -> bool {
+pub(crate) fn append(body: &mut MultipartBody, part: MultipartBody) -> bool {
     match (body, part) {
         (MultipartBody::Flow(all), MultipartBody::Flow(part)) => all.extend(part),
         (MultipartBody::Table(all), MultipartBody::Table(part)) => all.extend(part),

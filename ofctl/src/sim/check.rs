@@ -2,8 +2,9 @@
 
 use super::key::{Key, MAX_TAGS, TAG_PRESENT};
 use crate::flow::FlowEntry;
+use crate::wire::versions::Bucket;
 use crate::wire::{
-    Action, BandKind, Bucket, CtFlags, CtZone, ErrorCode, Field, GroupId, GroupType, Learn, LearnSpec, Match,
+    Action, BandKind, CtFlags, CtZone, ErrorCode, Field, GroupId, GroupType, Learn, LearnSpec, Match,
     MeterId, OfPort, Prerequisite, SubField, TableId,
 };
 
@@ -79,7 +80,7 @@ pub enum Refusal {
     /// `OFPBIC_BAD_TABLE_ID`: a goto leads only to later tables.
     #[error("it goes to table {0}, which does not come after its own")]
     GotoBackwards(TableId),
-    /// `OFPBAC_UNSUPPORTED_ORDER`: not an action for an action set.
+    /// `OFPBAC_BAD_TYPE`: not an action for an action set.
     #[error("{0} cannot stand in an action set")]
     NotInActionSet(String),
     /// `OFPGMFC_INVALID_GROUP`: an indirect group has exactly one bucket.
@@ -157,7 +158,7 @@ impl Refusal {
             TagType(_) => "OFPBAC_BAD_ARGUMENT",
             TooManyTags => "OFPBAC_BAD_TAG",
             GotoBackwards(_) => "OFPBIC_BAD_TABLE_ID",
-            NotInActionSet(_) => "OFPBAC_UNSUPPORTED_ORDER",
+            NotInActionSet(_) => "OFPBAC_BAD_TYPE",
             IndirectBuckets(_) | Weight(_) | WatchesNothing | BadGroup(_) => "OFPGMFC_INVALID_GROUP",
             Watches => "OFPGMFC_WATCH_UNSUPPORTED",
             NoSuchGroup(_) => "OFPBAC_BAD_OUT_GROUP",
@@ -237,7 +238,7 @@ pub(super) fn flow(entry: &FlowEntry) -> Result<(), Refusal> {
 /// Checks a group's buckets. Their packets may be any, so prerequisites are not checked.
 pub(super) fn group(id: GroupId, kind: GroupType, buckets: &[Bucket]) -> Result<(), Refusal> {
     super::groups::check(id, kind, buckets)?;
-    buckets.iter().try_for_each(|bucket| action_set(&bucket.actions))
+    buckets.iter().try_for_each(|bucket| action_set(&bucket.bucket.actions))
 }
 
 fn action_set(actions: &[Action]) -> Result<(), Refusal> {

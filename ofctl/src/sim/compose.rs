@@ -70,6 +70,26 @@ impl Packet {
         fields
     }
 
+    /// All fields that are not zero, exactly: those of its headers, and what the switch notes of it besides.
+    ///
+    /// ```
+    /// use ofctl::sim::Packet;
+    /// let packet = Packet::compose(&"in_port=1,reg3=7,udp,tp_dst=53".parse()?)?;
+    /// assert_eq!(packet.fields().to_string(), "udp,reg3=0x7,in_port=1,nw_ttl=64,tp_dst=53");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn fields(&self) -> Match {
+        let ranges = [
+            Field::TunnelId as usize..=Field::TunGtpuMsgtype as usize,
+            Field::Reg0 as usize..=Field::Reg15 as usize,
+            Field::PktMark as usize..=Field::Metadata as usize,
+        ];
+        let is_noted = |field: &Field| ranges.iter().any(|range| range.contains(&(*field as usize)));
+        let noted = Field::all().filter(is_noted).map(|field| (field, self.get(field)));
+        let noted = noted.filter(|(_, value)| !value.is_zero());
+        noted.fold(self.header_fields(), |fields, (field, value)| fields.with(field, value))
+    }
+
     /// Changes fields that the packet has.
     ///
     /// # Errors

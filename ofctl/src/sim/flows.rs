@@ -349,7 +349,8 @@ impl Tables {
         told: &mut Vec<FlowRemoved>,
     ) -> Result<(), Refusal> {
         if flow_mod.table != TableId::ALL && flow_mod.table.0 >= N_TABLES {
-            return Err(Refusal::NoSuchTable(flow_mod.table));
+            // The last table is there, and the switch keeps it for itself.
+            return Err(Refusal::Named("OFPBRC_EPERM"));
         }
         check::matching(&flow_mod.matching)?;
         match flow_mod.command {
@@ -428,6 +429,15 @@ impl Tables {
     pub(super) fn next_expiry(&self) -> Option<Duration> {
         // Only entries with a state can be in a table.
         self.states.values().filter_map(RuleState::expiry).min()
+    }
+
+    /// The same, if it is not after `limit`. Looks at the entries only where one may go by then.
+    pub(super) fn next_expiry_by(&mut self, limit: Duration) -> Option<Duration> {
+        if self.earliest.is_none_or(|earliest| earliest > limit) {
+            return None;
+        }
+        self.earliest = self.next_expiry();
+        self.earliest.filter(|earliest| *earliest <= limit)
     }
 
     /// Makes an entry's timeouts no longer than these; 0 leaves them.

@@ -148,6 +148,94 @@ pub(super) fn symmetric_l3l4(key: &Key, basis: u32, udp_ports: bool) -> u32 {
     finish(hash, basis)
 }
 
+/// Of a number of 64 bits.
+pub(super) fn of_64_bits(number: u64) -> u32 {
+    finish(add(add(0, number as u32), (number >> 32) as u32), 8)
+}
+
+/// Of bytes, MurmurHash3's way, with the rest that is no whole word.
+fn murmur(bytes: &[u8], basis: u32) -> u32 {
+    let hash = bytes.chunks(4).fold(basis, |hash, word| add(hash, le_word(word)));
+    finish(hash, bytes.len() as u32)
+}
+
+/// Of the fields that a group's selection method names, those that the packet has, one upon the other.
+pub(super) fn of_fields(key: &Key, basis: u32, fields: &[(Field, FieldValue)]) -> u32 {
+    let there = fields.iter().filter(|(field, _)| key.meets(field.spec().prerequisite));
+    there.fold(basis, |basis, (field, mask)| {
+        let value = FieldValue::from(key.value(*field) & mask.to_u128());
+        let hash = murmur(value.low_bytes(usize::from(field.bits_wide().div_ceil(8))), basis);
+        match field.name().starts_with("tun_metadata") {
+            // Whether the option is there counts too.
+            true => two_words((!value.is_zero()).into(), hash),
+            false => hash,
+        }
+    })
+}
+
+/// Where a field stands in the order in which Open vSwitch hashes several, that of its `enum mf_field_id`: ours within
+/// each of these ranges, and one range after the other.
+pub(super) fn rank(field: Field) -> (usize, usize) {
+    use Field::*;
+    const ORDER: [(Field, Field); 29] = [
+        (PacketType, ConjId),
+        (TunnelId, TunnelId),
+        (TunSrc, TunIpv6Dst),
+        (TunFlags, TunFlags),
+        (TunGbpId, TunGtpuMsgtype),
+        (Metadata, Metadata),
+        (InPort16, InPort16),
+        (InPort, InPort),
+        (ActsetOutput, ActsetOutput),
+        (PktMark, CtTpDst),
+        (Reg0, XxReg3),
+        (EthSrc, EthType),
+        (VlanTci, VlanTci),
+        (VlanVid, VlanPcp),
+        (MplsLabel, MplsLabel),
+        (MplsTc, MplsTtl),
+        (Ipv4Src, Ipv6Dst),
+        (Ipv6Label, Ipv6Label),
+        (IpProto, IpProto),
+        (IpTos, IpTtl),
+        (IpFrag, IpFrag),
+        (ArpOp, ArpTha),
+        (TcpSrc, SctpDst),
+        (Icmpv4Type, Icmpv6Code),
+        (NdTarget, NdTarget),
+        (NdSll, NdTll),
+        (NdReserved, NdReserved),
+        (NdOptionsType, NdOptionsType),
+        (NshFlags, NshC4),
+    ];
+    let number = field as usize;
+    let holds = |(first, last): &(Field, Field)| (*first as usize..=*last as usize).contains(&number);
+    (ORDER.iter().position(holds).unwrap_or(ORDER.len()), number)
+}
+
+/// The five-tuple as the userspace datapath hashes a packet that it receives, `OVS_HASH_ALG_L4`.
+pub(super) fn received_l4(key: &Key, basis: u32) -> u32 {
+    let hash = match key.eth_type() {
+        ETH_IPV4 => [Field::Ipv4Src, Field::Ipv4Dst]
+            .iter()
+            .fold(0, |hash, field| add(hash, le_word(&bytes::<4>(key.value(*field))))),
+        ETH_IPV6 => [Field::Ipv6Src, Field::Ipv6Dst].iter().fold(0, |hash, field| {
+            bytes::<16>(key.value(*field)).chunks(4).fold(hash, |hash, word| add(hash, le_word(word)))
+        }),
+        _ => return two_words(finish(0, 42), basis),
+    };
+    let protocol = key.value(Field::IpProto) as u32;
+    let hash = add(hash, protocol);
+    let hash = match protocol {
+        1 | 6 | 17 | 58 | 132 => {
+            let (source, destination) = ports(key);
+            add(hash, u32::from(source.swap_bytes()) | u32::from(destination.swap_bytes()) << 16)
+        }
+        _ => hash,
+    };
+    two_words(finish(hash, 42), basis)
+}
+
 /// The hash of these fields, `nx_hash_fields`.
 pub(super) fn fields(key: &Key, fields: HashFields, basis: u16) -> u32 {
     let basis = basis.into();
@@ -204,6 +292,14 @@ fn repeated(hash: u32, links: u32, argument: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_field_has_its_place_in_the_order_of_hashes() {
+        let ranks: std::collections::BTreeSet<_> = Field::all().map(rank).collect();
+        assert_eq!(ranks.len(), Field::all().len());
+        assert!(ranks.iter().all(|(range, _)| *range < 29), "a field is in no range");
+        assert!(rank(Field::IpProto) < rank(Field::TcpSrc) && rank(Field::Ipv4Dst) < rank(Field::IpProto));
+    }
 
     /// The vectors of lookup3.c's own driver: hashlittle of this text, and of nothing.
     #[test]

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::check::Refusal;
 use super::controller::OpenBundle;
-use super::groups::Group;
 use super::meters::{self, Meter};
 use super::packet::Packet;
 use super::ports::CHANGEABLE;
@@ -12,9 +11,9 @@ use super::switch::{FragmentMode, N_TABLES, Switch};
 use crate::flow::FlowEntry;
 use crate::wire::{
     self, BundleAdd, BundleControl, BundleControlType, ErrorMessage, Features, FlowModCommand,
-    FlowRemovedReason, GroupId, GroupMod, GroupModCommand, Hello, Message, MeterId, MeterMod,
-    MeterModCommand, NO_BUFFER, NiciraMessage, OfPort, PacketOut, PortMod, PortReason, PortStatus, Role,
-    RoleRequest, SwitchConfig, TlvTable, TlvTableCommand, TlvTableMod, Xid,
+    FlowRemovedReason, Hello, Message, MeterId, MeterMod, MeterModCommand, NO_BUFFER, NiciraMessage, OfPort,
+    PacketOut, PortMod, PortReason, PortStatus, Role, RoleRequest, SwitchConfig, TlvTable, TlvTableCommand,
+    TlvTableMod, Xid,
 };
 
 /// `OFPC_FLOW_STATS`, `_TABLE_STATS`, `_PORT_STATS`, `_GROUP_STATS` and `_QUEUE_STATS`, as Open vSwitch says.
@@ -24,7 +23,7 @@ const CAPABILITIES: u32 = 0x4f;
 const OPTION_SPACE: u32 = 256;
 
 /// What a message does: answers, or an error.
-type Answer = Result<Vec<Message>, Refusal>;
+pub(super) type Answer = Result<Vec<Message>, Refusal>;
 
 impl Switch {
     /// Hears a message of the controller and answers it as a switch does, at the time of the last
@@ -90,7 +89,7 @@ impl Switch {
                 Vec::new()
             }
             Message::FlowMod(flow_mod) => self.flow_mod(&flow_mod)?,
-            Message::GroupMod(group_mod) => self.group_mod(&group_mod)?,
+            Message::GroupMod(group_mod) => self.group_mod(&group_mod.into())?,
             Message::MeterMod(meter_mod) => self.meter_mod(&meter_mod)?,
             Message::PortMod(port_mod) => self.port_mod(&port_mod)?,
             // OpenFlow 1.3 has no configuration that means anything.
@@ -108,6 +107,11 @@ impl Switch {
             }
             Message::BundleControl(control) => self.bundle_control(control)?,
             Message::BundleAdd(add) => self.bundle_add(add)?,
+            Message::QueueGetConfigRequest(port)
+                if port != OfPort::ANY && !self.ports.is_empty() && !self.ports.contains_key(&port) =>
+            {
+                return Err(Refusal::Named("OFPQOFC_BAD_PORT"));
+            }
             Message::QueueGetConfigRequest(port) => {
                 vec![Message::QueueGetConfigReply { port, queues: Vec::new() }]
             }
@@ -137,7 +141,7 @@ impl Switch {
         Ok(self.removed(gone))
     }
 
-    fn remove_flows(
+    pub(super) fn remove_flows(
         &mut self,
         reason: FlowRemovedReason,
         wanted: impl Fn(&FlowEntry) -> bool,
@@ -149,38 +153,6 @@ impl Switch {
             self.tables.remove(&rule, reason, self.now, &mut gone);
         }
         self.removed(gone)
-    }
-
-    fn group_mod(&mut self, group_mod: &GroupMod) -> Answer {
-        let GroupMod { command, kind, group, ref buckets } = *group_mod;
-        let exists = self.groups.contains_key(&group);
-        if command == GroupModCommand::Delete {
-            let doomed: Vec<GroupId> = match group {
-                GroupId::ALL => self.groups.keys().copied().collect(),
-                one => vec![one],
-            };
-            let mut messages = Vec::new();
-            for id in doomed {
-                if Arc::make_mut(&mut self.groups).remove(&id).is_some() {
-                    let uses = |entry: &FlowEntry| super::flows::uses_group(entry, id);
-                    messages.extend(self.remove_flows(FlowRemovedReason::GroupDelete, uses));
-                }
-            }
-            return Ok(messages);
-        }
-        super::check::group(group, kind, buckets)?;
-        let mut new = Group::new(kind, buckets.clone(), self.now);
-        match (command, exists) {
-            (GroupModCommand::Add, true) => return Err(Refusal::GroupExists(group)),
-            (GroupModCommand::Modify, false) => return Err(Refusal::UnknownGroup(group)),
-            _ => {}
-        }
-        let groups = Arc::make_mut(&mut self.groups);
-        if let Some(old) = groups.get(&group) {
-            new.created = old.created;
-        }
-        groups.insert(group, new);
-        Ok(Vec::new())
     }
 
     fn meter_mod(&mut self, meter_mod: &MeterMod) -> Answer {

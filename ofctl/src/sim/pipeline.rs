@@ -470,7 +470,7 @@ impl<'a> Pipeline<'a> {
             OfPort::ALL | OfPort::FLOOD => {
                 return Err(self.unsupported(format!("{port} without knowing the ports")));
             }
-            OfPort::NORMAL => return Err(self.unsupported(super::trace::action_text(&Action::Output(port)))),
+            OfPort::NORMAL => self.normal()?,
             OfPort::ANY => {}
             _ if port == in_port => self.note("not back out of the ingress port"),
             _ => self.emit(port, limit),
@@ -479,7 +479,7 @@ impl<'a> Pipeline<'a> {
     }
 
     /// Sends the frame out as it is now.
-    fn emit(&mut self, port: OfPort, limit: Option<u32>) {
+    pub(super) fn emit(&mut self, port: OfPort, limit: Option<u32>) {
         let current = self.packet.tunnel();
         let tunnel = match self.switch.ports.get(&port) {
             None if self.switch.ports.is_empty() => current.filter(|_| current != self.received),

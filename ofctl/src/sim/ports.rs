@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::normal::PortVlan;
 use crate::MacAddr;
 use crate::wire::{OfPort, PortDescription, PortStats};
 
@@ -35,6 +36,7 @@ const STATE_LIVE: u32 = 1 << 2;
 pub(super) struct Port {
     pub(super) description: PortDescription,
     pub(super) tunnel: Option<TunnelPort>,
+    pub(super) vlan: PortVlan,
     pub(super) stats: PortStats,
     pub(super) created: Duration,
 }
@@ -59,7 +61,7 @@ impl Port {
             current_speed: 0,
             max_speed: 0,
         };
-        Port { description, tunnel, stats: no_packets(port), created }
+        Port { description, tunnel, vlan: PortVlan::All, stats: no_packets(port), created }
     }
 
     /// True if frames can go in and out.

@@ -10,12 +10,15 @@ use super::controller::Controller;
 use super::flows::Tables;
 use super::groups::{Group, Groups};
 use super::meters::{self, Meter};
+use super::normal::{Addresses, PortVlan};
 use super::packet::{Packet, Tunnel};
 use super::pipeline::Pipeline;
 pub use super::ports::TunnelPort;
 use super::ports::{NO_RECV, Port};
 use super::trace::{Output, Verdict};
+use crate::MacAddr;
 use crate::flow::{FlowEntry, FlowStats};
+use crate::wire::versions;
 use crate::wire::{
     Action, Bucket, FlowRemoved, FlowStatsRequest, GroupId, GroupType, Message, MeterBand, MeterFlags,
     MeterId, OfPort, PortDescription, PortReason, PortStatus, TlvMap,
@@ -96,6 +99,8 @@ pub struct Switch {
     pub(super) meters: Arc<BTreeMap<MeterId, Meter>>,
     pub(super) connections: Arc<Connections>,
     pub(super) ports: Arc<BTreeMap<OfPort, Port>>,
+    /// Where `NORMAL` has heard whom.
+    pub(super) addresses: Arc<Addresses>,
     pub(super) fragments: FragmentMode,
     pub(super) now: Duration,
     pub(super) datapath_id: u64,
@@ -104,6 +109,10 @@ pub struct Switch {
     pub(super) controller: Controller,
     /// What became of packets that the controller sent.
     pub(super) sent: Vec<Verdict>,
+}
+
+fn numbered((id, bucket): (u32, Bucket)) -> versions::Bucket {
+    versions::Bucket { id: versions::BucketId(id), bucket, properties: Vec::new() }
 }
 
 impl Switch {
@@ -144,11 +153,11 @@ impl Switch {
         kind: GroupType,
         buckets: impl IntoIterator<Item = Bucket>,
     ) -> Result<Self, Refused> {
-        let buckets: Vec<Bucket> = buckets.into_iter().collect();
+        let buckets: Vec<_> = (0..).zip(buckets).map(numbered).collect();
         if let Err(reason) = check::group(id, kind, &buckets) {
             return Err(Refused { object: format!("group {id}"), reason });
         }
-        Arc::make_mut(&mut self.groups).insert(id, Group::new(kind, buckets, self.now));
+        Arc::make_mut(&mut self.groups).insert(id, Group::new(kind, &buckets, None, self.now));
         Ok(self)
     }
 
@@ -184,6 +193,24 @@ impl Switch {
         let new = Port::new(port, Some(tunnel), self.now);
         Arc::make_mut(&mut self.ports).insert(port, new);
         self
+    }
+
+    /// Sets which VLANs a port carries for `NORMAL`. A port that is not declared yet is declared by this.
+    #[must_use]
+    pub fn with_port_vlan(mut self, port: OfPort, vlan: PortVlan) -> Self {
+        self.set_port_vlan(port, vlan);
+        self
+    }
+
+    /// The same of a switch that lives.
+    pub fn set_port_vlan(&mut self, port: OfPort, vlan: PortVlan) {
+        let new = || Port::new(port, None, self.now);
+        Arc::make_mut(&mut self.ports).entry(port).or_insert_with(new).vlan = vlan;
+    }
+
+    /// The addresses that `NORMAL` has learned and not forgotten: VLAN, address and port, as `fdb/show` has them.
+    pub fn learned(&self) -> impl Iterator<Item = (u16, MacAddr, OfPort)> {
+        self.addresses.known(self.now)
     }
 
     /// Sets what becomes of fragments.
@@ -285,6 +312,11 @@ impl Switch {
     /// When the next flow goes if no packet comes; `None` if none ever does.
     pub fn next_expiry(&self) -> Option<Duration> {
         self.tables.next_expiry()
+    }
+
+    /// As [`Switch::next_expiry`], if that is not after `limit`; of many flows it then seldom looks at all.
+    pub fn next_expiry_by(&mut self, limit: Duration) -> Option<Duration> {
+        self.tables.next_expiry_by(limit)
     }
 
     /// The flows that a request is about, with their counters, sorted by table, falling priority, and match.

@@ -179,6 +179,24 @@ impl Verdict {
         }
     }
 
+    /// The last line of the trace: what became of the packet, and why if nothing left.
+    pub fn conclusion(&self) -> String {
+        if let Some(error) = &self.error {
+            return format!("Verdict: error: {error}");
+        }
+        if self.is_drop() {
+            return format!("Verdict: drop: {}", self.drop_reason());
+        }
+        let ports = self.outputs.iter().map(|output| output.port.to_string());
+        let controller = self.to_controller.iter().map(|packet| match packet.reason {
+            PacketInReason::Action => "controller".to_owned(),
+            PacketInReason::NoMatch => "controller (no match)".to_owned(),
+            PacketInReason::Other(reason) => format!("controller (reason {reason})"),
+            PacketInReason::InvalidTtl => "controller (TTL ran out)".to_owned(),
+        });
+        format!("Verdict: output to {}", ports.chain(controller).collect::<Vec<_>>().join(", "))
+    }
+
     /// Why nothing left: the last thing that happened.
     fn drop_reason(&self) -> String {
         let table = self.trace.iter().rev().find_map(|step| match &step.event {
@@ -208,20 +226,7 @@ impl fmt::Display for Verdict {
         for step in &self.trace {
             writeln!(out, "{step}")?;
         }
-        if let Some(error) = &self.error {
-            return write!(out, "Verdict: error: {error}");
-        }
-        if self.is_drop() {
-            return write!(out, "Verdict: drop: {}", self.drop_reason());
-        }
-        let ports = self.outputs.iter().map(|output| output.port.to_string());
-        let controller = self.to_controller.iter().map(|packet| match packet.reason {
-            PacketInReason::Action => "controller".to_owned(),
-            PacketInReason::NoMatch => "controller (no match)".to_owned(),
-            PacketInReason::Other(reason) => format!("controller (reason {reason})"),
-            PacketInReason::InvalidTtl => "controller (TTL ran out)".to_owned(),
-        });
-        write!(out, "Verdict: output to {}", ports.chain(controller).collect::<Vec<_>>().join(", "))
+        out.write_str(&self.conclusion())
     }
 }
 

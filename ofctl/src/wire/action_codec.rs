@@ -75,6 +75,7 @@ pub(super) mod instruction_type {
     pub(in crate::wire) const APPLY_ACTIONS: u16 = 4;
     pub(in crate::wire) const CLEAR_ACTIONS: u16 = 5;
     pub(in crate::wire) const METER: u16 = 6;
+    pub(in crate::wire) const EXPERIMENTER: u16 = 0xffff;
 }
 
 /// `OFPP_IN_PORT` as 16 bits: in a resubmit, the ingress port stays what it is.
@@ -723,6 +724,10 @@ impl Instructions {
                     result.goto = Some(TableId(body.u8()?));
                     body.skip(3)?;
                     "goto_table"
+                }
+                instruction_type::EXPERIMENTER => {
+                    let (what, error) = ("instruction", "OFPBIC_BAD_EXPERIMENTER");
+                    return Err(DecodeError::Refused { what, error });
                 }
                 _ => return Err(DecodeError::BadValue { what: "instruction type", value: kind.into() }),
             };

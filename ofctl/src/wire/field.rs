@@ -257,8 +257,12 @@ pub(super) struct WireSpec {
     pub(super) nxm: u32,
     /// The mask of an exact match.
     pub(super) exact_mask: FieldValue,
+    /// Bits that a value in a match may have.
+    pub(super) value_mask: FieldValue,
     /// Bits that may be set.
     pub(super) bits: u16,
+    /// A match may leave some of its bits open.
+    pub(super) maskable: bool,
     /// A match may hold it as it came.
     pub(super) is_canonical: bool,
 }
@@ -266,6 +270,10 @@ pub(super) struct WireSpec {
 impl WireSpec {
     const fn header(header: &Header, bytes: u8) -> u32 {
         (header.class.number() as u32) << 16 | (header.number as u32) << 9 | bytes as u32
+    }
+
+    const fn ones(bits: u32) -> u128 {
+        if bits >= 128 { u128::MAX } else { (1 << bits) - 1 }
     }
 
     const fn of(spec: &FieldSpec) -> WireSpec {
@@ -282,8 +290,13 @@ impl WireSpec {
                 None => Self::header(&spec.nxm, spec.wire_bytes),
                 Some(_) => 0,
             },
-            exact_mask: FieldValue::new(if bits >= 128 { u128::MAX } else { (1 << bits) - 1 }),
+            exact_mask: FieldValue::new(Self::ones(bits)),
+            value_mask: FieldValue::new(Self::ones(match spec.field {
+                Field::Ipv6Label => 20,
+                _ => bits,
+            })),
             bits: spec.bits,
+            maskable: spec.maskable,
             is_canonical: super::matching::is_canonical(spec.field),
         }
     }
@@ -291,7 +304,15 @@ impl WireSpec {
 
 static WIRE: [WireSpec; FIELDS.len()] = {
     let mut wire = [const {
-        WireSpec { header: 0, nxm: 0, exact_mask: FieldValue::new(0), bits: 0, is_canonical: false }
+        WireSpec {
+            header: 0,
+            nxm: 0,
+            exact_mask: FieldValue::new(0),
+            value_mask: FieldValue::new(0),
+            bits: 0,
+            maskable: false,
+            is_canonical: false,
+        }
     }; FIELDS.len()];
     let mut row = 0;
     while row < FIELDS.len() {

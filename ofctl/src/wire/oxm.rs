@@ -256,8 +256,17 @@ fn take_entry(input: &mut Reader<'_>, result: &mut Match, unknown: &mut Vec<u8>)
     let known = value_and_mask(&header, payload);
     match (known, header.field) {
         (Some((field, value, mask)), _) => {
-            if (value & mask) != (value & field.exact_mask()) {
+            let (wire, exact) = (field.wire(), field.exact_mask());
+            if (value & mask) != (value & exact) {
                 return Err(DecodeError::BadWildcards { field: field.name() });
+            }
+            if (value & wire.value_mask) != value {
+                return Err(DecodeError::Refused { what: field.name(), error: "OFPBMC_BAD_VALUE" });
+            }
+            // To compare all bits or none is no mask.
+            let partial = header.has_mask && (mask & exact) != exact && !(mask & exact).is_zero();
+            if partial && !wire.maskable {
+                return Err(DecodeError::Refused { what: field.name(), error: "OFPBMC_BAD_MASK" });
             }
             if result.push_in_order(field, value, mask) {
                 return Ok(());
@@ -313,6 +322,10 @@ mod tests {
             ("0001001080000204 00000005 80000004", "trailing bytes"),
             ("00010016 8000000400000005 8000000400000006 000000000000", "a field twice"),
             ("00010010 80001908 0a000001 ffffff00", "value bits outside the mask"),
+            ("0001000a 80000c02 2005 000000000000", "a VLAN above 4095"),
+            ("0001000f 80000a02 0800 80001001 40 00", "a DSCP above 63"),
+            ("00010012 80000a02 86dd 80003804 00100000 000000000000", "an IPv6 label above 20 bits"),
+            ("00010010 80000108 00000001 0000000f", "a mask on a field that takes none"),
             ("00010008 ffff0003", "an experimenter entry without room for its number"),
         ] {
             assert!(decode(hex).is_err(), "{why}: {hex} was taken");

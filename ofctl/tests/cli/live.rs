@@ -244,7 +244,8 @@ fn a_live_switch_is_traced_by_its_own_flows() {
     let Some(ovs) = Ovs::start() else { return };
     ovs.ofctl(&["add-flow", "br0", "in_port=west,ip,nw_dst=10.0.0.0/8,actions=dec_ttl,output:east"]);
     let trace = |flow: &str| ovs.ofctl(&["trace", "br0", flow]);
-    assert!(trace("in_port=west,udp,nw_dst=10.1.2.3").ends_with("Verdict: output to 3\n"));
+    assert!(trace("in_port=west,udp,nw_dst=10.1.2.3").ends_with("Verdict: output to 3 (east)\n"));
+    assert!(trace("in_port=west,udp,nw_dst=10.1.2.3").contains(">> output to port 3 (east)\n"));
     assert!(trace("in_port=east,udp,nw_dst=10.1.2.3").contains("Verdict: drop: no flow of table 0 matches"));
 }
 

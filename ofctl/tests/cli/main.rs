@@ -3,16 +3,19 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bytes;
-mod fake;
 mod filters;
 mod followed;
 mod live;
 mod others;
 mod speed;
+#[path = "../support/mod.rs"]
+mod support;
 mod vsctl;
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
+
+use support::missing;
 
 /// The command, without the caller's surroundings.
 fn ofctl(arguments: &[&str]) -> Command {
@@ -38,21 +41,4 @@ fn run(mut command: Command, input: &str) -> Output {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// `Err` with the reason why this machine has no such tool; a failure where the tests must not be skipped.
-fn missing(tools: &[&str], root: bool) -> Option<String> {
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
-    let absent = |tool: &&&str| Command::new(tool).arg("--version").stdout(Stdio::null()).status().is_err();
-    let reason = match tools.iter().find(absent) {
-        Some(tool) => format!("{tool} is not installed"),
-        None if root && !is_root => "this is not root".to_owned(),
-        None => return None,
-    };
-    assert!(
-        std::env::var("SLUICE_REQUIRE_LIVE").as_deref() != Ok("1"),
-        "SLUICE_REQUIRE_LIVE=1, and {reason}"
-    );
-    eprintln!("SKIPPED: {reason}");
-    Some(reason)
 }

@@ -7,32 +7,19 @@
 //! `SLUICE_SEED` which. Without an ovs-ofctl it is skipped, unless `SLUICE_REQUIRE_LIVE=1`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod generate;
 mod messages;
 mod mutations;
-mod oracle;
-#[path = "../properties/messages.rs"]
-mod properties;
+#[path = "../support/mod.rs"]
+mod support;
 mod texts;
 
-use generate::{ACTIONS, Random, of_action, of_field};
 use ofctl::flow::FlowEntry;
+use ofctl::wire::versions::Version;
 use ofctl::wire::{Field, FlowMod, Message, Xid};
-
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
-}
-
-/// True if there is no ovs-ofctl to compare with, which is said; a failure where tests must not be skipped.
-fn skipped() -> bool {
-    if oracle::is_there() {
-        return false;
-    }
-    let required = std::env::var("SLUICE_REQUIRE_LIVE").as_deref() == Ok("1");
-    assert!(!required, "there is no ovs-ofctl to compare with");
-    eprintln!("SKIPPED: there is no ovs-ofctl to compare with");
-    true
-}
+use support::flows::{ACTIONS, of_action, of_field};
+use support::random::Random;
+use support::recorder::Recorder;
+use support::{hex, ovs_ofctl, seed, setting};
 
 /// What Open vSwitch leaves away in text, or prints under a name that it does not read: the `max_len` of an
 /// `enqueue`, ERSPAN's fields without a version, GTP-U's fields, and NSH's contexts without a metadata type.
@@ -40,15 +27,14 @@ const LOSSY: [&str; 4] = ["enqueue", "tun_erspan_", "tun_gtpu_", "nsh_c"];
 
 #[test]
 fn random_flows_are_written_and_printed_as_ovs_ofctl_does() {
-    if skipped() {
+    if !ovs_ofctl::is_there() {
         return;
     }
     let fields: Vec<Field> = Field::all().collect();
     let kinds = fields.len() + ACTIONS.len();
     let n = setting("SLUICE_FLOWS").map_or(2 * kinds, |n| n as usize);
-    let mut random = Random(setting("SLUICE_SEED").unwrap_or(7) * 2 + 0x9e37_79b9_7f4a_7c15);
-    let folder = tempfile::tempdir().unwrap();
-    let switch = oracle::FakeSwitch::new(folder.path());
+    let mut random = Random::seeded(seed());
+    let switch = Recorder::start(Version::OpenFlow13);
     let (mut same_bytes, mut same_text, mut compared, mut no_text) = (0, 0, 0, 0);
     let (mut wrong, mut refused) = (String::new(), String::new());
     let mut covered = vec![false; kinds];
@@ -58,8 +44,8 @@ fn random_flows_are_written_and_printed_as_ovs_ofctl_does() {
             Some(field) => of_field(*field, &mut random),
             None => of_action(ACTIONS[kind - fields.len()], &mut random),
         };
-        let wanted = match switch.flow_mod(&text) {
-            Ok(wanted) => wanted,
+        let wanted = match switch.sent(&["add-flow"], &[&text]) {
+            Ok(mut wanted) => wanted.pop().expect("a flow-mod"),
             Err(complaint) => {
                 refused += &format!("\n{text}\n  {}", complaint.trim());
                 continue;
@@ -81,7 +67,7 @@ fn random_flows_are_written_and_printed_as_ovs_ofctl_does() {
                 got.map_or_else(|error| error, |bytes| hex(&bytes))
             );
         }
-        let printed = oracle::printed(&wanted);
+        let printed = ovs_ofctl::printed(&wanted);
         // Where it does not read what it wrote, or leaves something away, there is no text to compare with.
         if printed.contains("decode error") || LOSSY.iter().any(|word| text.contains(word)) {
             no_text += 1;
@@ -132,8 +118,4 @@ fn normalise(text: &str) -> Vec<String> {
     words.sort();
     words.push(actions.to_owned());
     words
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

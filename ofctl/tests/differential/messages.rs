@@ -4,37 +4,9 @@ use std::collections::BTreeMap;
 
 use ofctl::text::Printed;
 use ofctl::wire::{Message, Xid};
-use proptest::prelude::*;
-use proptest::strategy::ValueTree as _;
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::oracle;
-use crate::properties::kinds;
-use crate::{setting, skipped};
-
-/// Values of a strategy that are the same for the same seed.
-pub(crate) fn runner(seed: u64) -> TestRunner {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
-}
-
-/// Messages of every kind in turn, their kinds, and their bytes.
-pub(crate) fn some_of_each(n: usize, seed: u64) -> Vec<(&'static str, Message, Vec<u8>)> {
-    let mut runner = runner(seed);
-    let mut all = Vec::new();
-    for (name, strategy) in kinds() {
-        for _ in 0..n {
-            let message = strategy.new_tree(&mut runner).expect("a strategy that gives values").current();
-            let mut bytes = Vec::new();
-            // Some are longer than a message can be.
-            if message.encode(Xid(all.len() as u32), &mut bytes).is_ok() {
-                all.push((name, message, bytes));
-            }
-        }
-    }
-    all
-}
+use crate::support::messages::some_of_each;
+use crate::support::{hex, ovs_ofctl, seed, setting};
 
 /// The text without blanks at the ends of lines.
 fn tidy(text: &str) -> String {
@@ -44,14 +16,14 @@ fn tidy(text: &str) -> String {
 
 #[test]
 fn every_kind_of_message_is_printed_as_ovs_ofctl_prints_it() {
-    if skipped() {
+    if !ovs_ofctl::is_there() {
         return;
     }
     let n = setting("SLUICE_MESSAGES").unwrap_or(40) as usize;
     let folder = tempfile::tempdir().unwrap();
-    let all = some_of_each(n, setting("SLUICE_SEED").unwrap_or(7));
+    let all = some_of_each(n, seed());
     let bytes: Vec<Vec<u8>> = all.iter().map(|(_, _, bytes)| bytes.clone()).collect();
-    let printed = oracle::printed_all(&bytes, folder.path());
+    let printed = ovs_ofctl::printed_all(&bytes, folder.path());
     let mut kinds: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     let mut wrong = String::new();
     for (number, ((kind, message, bytes), theirs)) in all.iter().zip(&printed).enumerate() {
@@ -66,7 +38,7 @@ fn every_kind_of_message_is_printed_as_ovs_ofctl_prints_it() {
         if tidy(&ours) == tidy(theirs) {
             tally.0 += 1;
         } else if tally.1 - tally.0 <= 2 {
-            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            let hex = hex(bytes);
             let hex = hex.get(..400).unwrap_or(&hex);
             wrong += &format!("\n{kind} {hex}\n--- it prints\n{}\n--- here\n{}\n", tidy(theirs), tidy(&ours));
         }

@@ -9,52 +9,9 @@ use std::time::{Duration, Instant};
 use ofctl::text::Printed;
 use ofctl::wire::{ErrorMessage, Message, MultipartBody, MultipartRequest};
 
-use crate::generate::Random;
-use crate::messages::some_of_each;
-use crate::{oracle, setting, skipped};
-
-const HEADER: usize = 8;
-
-/// One wrong byte, length or piece.
-fn mutate(bytes: &mut Vec<u8>, others: &[Vec<u8>], random: &mut Random) {
-    let at = HEADER + random.below((bytes.len() - HEADER) as u64 + 1) as usize;
-    match random.below(8) {
-        0 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
-        1 if at < bytes.len() => bytes[at] = random.next() as u8,
-        2 if at < bytes.len() => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][random.below(5) as usize],
-        // Lengths are 16 bits on an even place.
-        3 if at + 1 < bytes.len() => {
-            let at = at & !1;
-            let number = u16::from_be_bytes([bytes[at], bytes[at + 1]]);
-            let change = [1, 2, 4, 8, 16, 0xfff8, 0xffff][random.below(7) as usize];
-            bytes[at..at + 2].copy_from_slice(&number.wrapping_add(change).to_be_bytes());
-        }
-        4 => bytes.truncate(at),
-        5 => bytes.extend((0..random.below(17)).map(|_| 0)),
-        6 if at < bytes.len() => {
-            let n = (1 + random.below(16) as usize).min(bytes.len() - at);
-            bytes.drain(at..at + n);
-        }
-        _ => {
-            let other = &others[random.below(others.len() as u64) as usize];
-            let from = random.below(other.len() as u64) as usize;
-            let piece = &other[from..(from + 8).min(other.len())];
-            bytes.splice(at..at, piece.iter().copied());
-        }
-    }
-}
-
-/// A message that is wrong in a few places, but for its version and length, by which streams are divided.
-fn wrong_message(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
-    let mut bytes = corpus[random.below(corpus.len() as u64) as usize].clone();
-    for _ in 0..=random.below(3) {
-        mutate(&mut bytes, corpus, random);
-    }
-    bytes.truncate(0xfff8);
-    let length = bytes.len() as u16;
-    bytes[2..4].copy_from_slice(&length.to_be_bytes());
-    bytes
-}
+use crate::support::mutations::{corpus, wrong_message};
+use crate::support::random::Random;
+use crate::support::{hex, ovs_ofctl, seed, setting};
 
 /// What this crate makes of the bytes: the name of an error if it refuses them, and whether it merely carries them.
 fn ours(bytes: &[u8], unstable: &mut Vec<String>) -> (Option<&'static str>, bool) {
@@ -75,10 +32,6 @@ fn ours(bytes: &[u8], unstable: &mut Vec<String>) -> (Option<&'static str>, bool
             (None, carried)
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn is_carried(message: &Message) -> bool {
@@ -141,16 +94,9 @@ fn is_wider_here(name: &str) -> bool {
 #[test]
 fn wrong_messages_are_taken_and_refused_as_by_ovs_ofctl() {
     let n = setting("SLUICE_MUTATIONS").unwrap_or(20_000) as usize;
-    let mut random = Random(setting("SLUICE_SEED").unwrap_or(7) * 2 + 0x9e37_79b9_7f4a_7c15);
-    let recorded = include_str!("../vectors/messages.txt").lines().filter(|line| line.starts_with("04"));
-    let unhex = |hex: &str| -> Vec<u8> {
-        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
-    };
-    let made = some_of_each(8, random.next()).into_iter().map(|(_, _, bytes)| bytes);
-    // Only what is not too long, so that one place is not like the other; and of the one version that is spoken here.
-    let corpus: Vec<Vec<u8>> =
-        made.chain(recorded.map(unhex)).filter(|bytes| bytes.len() < 1500 && bytes[0] == 4).collect();
-    let compare = !skipped();
+    let mut random = Random::seeded(seed());
+    let corpus = corpus(&mut random);
+    let compare = ovs_ofctl::is_there();
     let folder = tempfile::tempdir().unwrap();
     let mut unstable = Vec::new();
     let (mut slowest, mut decoding) = (Duration::ZERO, Duration::ZERO);
@@ -172,7 +118,7 @@ fn wrong_messages_are_taken_and_refused_as_by_ovs_ofctl() {
             continue;
         }
         for ((bytes, (ours, carried)), printed) in
-            batch.iter().zip(verdicts).zip(oracle::printed_all(&batch, folder.path()))
+            batch.iter().zip(verdicts).zip(ovs_ofctl::printed_all(&batch, folder.path()))
         {
             let theirs = theirs(bytes, &printed);
             // It calls an error message whose error has no name too short.
@@ -213,5 +159,5 @@ fn wrong_messages_are_taken_and_refused_as_by_ovs_ofctl() {
         .collect();
     println!("the most frequent differences:{list}");
     assert!(unstable.is_empty());
-    assert!(verdicts >= 97.5 && verdicts + wider >= 98.5, "only {verdicts:.2} % and {wider:.2} %");
+    assert!(verdicts >= 98.0 && verdicts + wider >= 98.5, "only {verdicts:.2} % and {wider:.2} %");
 }

@@ -1,22 +1,19 @@
 //! Groups and meters as text: the same bytes as ovs-ofctl sends for it.
 
 use ofctl::text::{GroupCommand, GroupText};
+use ofctl::wire::versions::Version;
 use ofctl::wire::{GroupDescription, GroupMod, Message, MeterMod, MeterModCommand, Xid};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 
-use crate::messages::runner;
-use crate::properties::{group_mod, meter};
-use crate::{oracle, setting, skipped};
+use crate::support::messages::parts::{group_mod, meter};
+use crate::support::messages::runner;
+use crate::support::recorder::Recorder;
+use crate::support::{hex, ovs_ofctl, seed, setting};
 
 /// What ovs-ofctl refuses though its manual does not say so, or `None` for a text that both read.
-fn compare(
-    switch: &oracle::FakeSwitch,
-    command: &str,
-    text: &str,
-    ours: Result<Message, String>,
-) -> Option<String> {
-    let theirs = switch.message(command, text);
+fn compare(switch: &Recorder, command: &str, text: &str, ours: Result<Message, String>) -> Option<String> {
+    let theirs = switch.sent(&[command], &[text]).map(|mut sent| sent.pop().expect("a change"));
     let ours = ours.and_then(|message| {
         let mut bytes = Vec::new();
         message.encode(Xid(0), &mut bytes).map_err(|error| error.to_string())?;
@@ -25,7 +22,11 @@ fn compare(
     match (&theirs, &ours) {
         (Ok(theirs), Ok(ours)) if theirs == ours => None,
         (Err(_), Err(_)) => None,
-        _ => Some(format!("\n{command} {text}\n  it sends {theirs:02x?}\n  here     {ours:02x?}")),
+        _ => Some(format!(
+            "\n{command} {text}\n  it sends {:?}\n  here     {:?}",
+            theirs.map(|bytes| hex(&bytes)),
+            ours.map(|bytes| hex(&bytes))
+        )),
     }
 }
 
@@ -40,13 +41,12 @@ fn read_meter(text: &str) -> Result<Message, String> {
 
 #[test]
 fn texts_of_groups_and_meters_make_the_bytes_of_ovs_ofctl() {
-    if skipped() {
+    if !ovs_ofctl::is_there() {
         return;
     }
     let n = setting("SLUICE_TEXTS").unwrap_or(60);
-    let mut runner = runner(setting("SLUICE_SEED").unwrap_or(7));
-    let folder = tempfile::tempdir().unwrap();
-    let switch = oracle::FakeSwitch::new(folder.path());
+    let mut runner = runner(seed());
+    let switch = Recorder::start(Version::OpenFlow13);
     let mut wrong = String::new();
     for _ in 0..n {
         let GroupMod { kind, group: id, buckets, .. } = group_mod().new_tree(&mut runner).unwrap().current();

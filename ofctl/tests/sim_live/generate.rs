@@ -6,10 +6,11 @@ use ofctl::MacAddr;
 use ofctl::flow::FlowEntry;
 use ofctl::packet::Frame;
 use ofctl::sim::{Switch, Tunnel};
+use ofctl::text::{GroupCommand, GroupText};
 use ofctl::wire::{
-    Action, Bucket, BundleAlgorithm, BundleOutput, ControllerAction, Cookie, Field, FieldValue, GroupId,
-    GroupType, HashFields, Instructions, Learn, LearnFlags, LearnSpec, MaskedField, Match, Multipath,
-    MultipathAlgorithm, OfPort, SubField, TableId,
+    Action, BundleAlgorithm, BundleOutput, ControllerAction, Cookie, Field, FieldValue, GroupId, HashFields,
+    Instructions, Learn, LearnFlags, LearnSpec, MaskedField, Match, MeterId, Multipath, MultipathAlgorithm,
+    OfPort, SubField, TableId,
 };
 
 use crate::ovs::{PORTS, TUNNEL_PORT};
@@ -40,7 +41,9 @@ impl Random {
 }
 
 pub(crate) const TABLES: u8 = 6;
-pub(crate) const GROUPS: u32 = 3;
+pub(crate) const GROUPS: u32 = 4;
+/// A meter that lets everything pass.
+pub(crate) const METER: MeterId = MeterId(1);
 
 /// Fields that flows match and change.
 const FIELDS: &[Field] = {
@@ -252,7 +255,9 @@ fn write(random: &mut Random) -> Action {
 }
 
 fn output(random: &mut Random) -> Action {
-    match random.below(12) {
+    match random.below(14) {
+        12 => Action::Output(random.pick(&[OfPort::FLOOD, OfPort::ALL])),
+        13 => Action::Output(OfPort::NORMAL),
         0 => Action::Output(OfPort::IN_PORT),
         1 => Action::Controller { max_len: 128 },
         2 => Action::Output(OfPort(TUNNEL_PORT)),
@@ -285,6 +290,9 @@ fn learn(random: &mut Random) -> Action {
     }
     if random.chance(15) {
         learn.flags = LearnFlags::DELETE_LEARNED;
+    }
+    if random.chance(15) {
+        learn.flags = LearnFlags(learn.flags.0 | LearnFlags::SEND_FLOW_REM.0);
     }
     for _ in 0..1 + random.below(2) {
         learn.specs.push(match random.below(5) {
@@ -407,10 +415,10 @@ fn matching(random: &mut Random) -> Match {
     }
 }
 
-/// Flows and groups.
+/// Flows and groups, these as text that both sides read.
 pub(crate) struct Scenario {
     pub(crate) flows: Vec<FlowEntry>,
-    pub(crate) groups: Vec<(GroupId, GroupType, Vec<Bucket>)>,
+    pub(crate) groups: Vec<String>,
 }
 
 impl Scenario {
@@ -425,21 +433,7 @@ impl Scenario {
             let table = random.below(usize::from(TABLES) + 1) as u8;
             conjunction(random, table, &mut flows);
         }
-        let groups = (1..=GROUPS).map(|id| {
-            let kind = random.pick(&[GroupType::All, GroupType::Indirect]);
-            let buckets = if kind == GroupType::All { 1 + random.below(3) } else { 1 };
-            let bucket = |_| {
-                let mut actions: Vec<Action> =
-                    (0..random.below(3)).map(|_| write_to_registers(random)).collect();
-                actions.push(match random.below(4) {
-                    0 => Action::ResubmitTable { table: TableId(TABLES) },
-                    _ => output(random),
-                });
-                Bucket::new(0, actions)
-            };
-            (GroupId(id), kind, (0..buckets).map(bucket).collect())
-        });
-        let groups = groups.collect();
+        let groups = (1..=GROUPS).map(|id| format!("group_id={id},{}", group(random))).collect();
         Scenario { flows, groups }
     }
 
@@ -448,25 +442,80 @@ impl Scenario {
     }
 
     pub(crate) fn group_text(&self) -> String {
-        let line = |(id, kind, buckets): &(GroupId, GroupType, Vec<Bucket>)| {
-            let kind = if *kind == GroupType::All { "all" } else { "indirect" };
-            let bucket = |bucket: &Bucket| {
-                let apply = bucket.actions.clone();
-                format!(",bucket=actions={}", Instructions { apply, ..Instructions::default() })
-            };
-            let buckets: String = buckets.iter().map(bucket).collect();
-            format!("group_id={id},type={kind}{buckets}\n")
-        };
-        self.groups.iter().map(line).collect()
+        self.groups.iter().map(|group| format!("{group}\n")).collect()
     }
 
     pub(crate) fn switch(&self) -> Switch {
-        let mut switch = Switch::new();
-        for (id, kind, buckets) in &self.groups {
-            switch = switch.with_group(*id, *kind, buckets.clone()).unwrap();
-        }
-        switch.with_flows(self.flows.iter().cloned()).unwrap()
+        with_groups(Switch::new(), &self.groups).with_flows(self.flows.iter().cloned()).unwrap()
     }
+}
+
+/// The switch with these groups.
+pub(crate) fn with_groups(mut switch: Switch, groups: &[String]) -> Switch {
+    for text in groups {
+        let group = GroupText::parse(text, Some(GroupCommand::Add)).unwrap_or_else(|e| panic!("{text}: {e}"));
+        assert_eq!(switch.change_group(&group.into()), [], "{text}");
+    }
+    switch
+}
+
+/// A way to choose a bucket that does not need the datapath, whose hash a trace does not know.
+fn selection(random: &mut Random) -> String {
+    const HASHED: [&str; 12] = [
+        "eth_src",
+        "eth_dst",
+        "eth_type",
+        "vlan_vid",
+        "ip_src",
+        "ip_dst=255.255.255.2",
+        "nw_proto",
+        "tcp_src",
+        "tcp_dst",
+        "udp_dst=0x00ff",
+        "ipv6_src",
+        "ipv6_dst",
+    ];
+    let mut fields: Vec<&str> = (0..1 + random.below(4)).map(|_| random.pick(&HASHED)).collect();
+    fields.sort_unstable();
+    fields.dedup();
+    let basis = random.pick(&[0, 1, 0x1_2345_6789u64]);
+    format!(",selection_method=hash,selection_method_param={basis},fields({})", fields.join(","))
+}
+
+fn group(random: &mut Random) -> String {
+    let kind = random.pick(&["all", "indirect", "select", "ff"]);
+    let mut text = format!("type={kind}");
+    // Without a method, weights so different that no table of hash values could hold them.
+    let is_hashed = kind == "select" && random.chance(70);
+    if is_hashed {
+        text += &selection(random);
+    }
+    let buckets = if kind == "indirect" { 1 } else { 1 + random.below(3) };
+    for place in 0..buckets {
+        text += ",bucket=";
+        match kind {
+            "select" if is_hashed => text += &format!("weight:{},", random.pick(&[1, 1, 2, 50])),
+            "select" => text += &format!("weight:{},", if place == 0 { 1 } else { 1000 + place }),
+            "ff" => text += &format!("watch_port:{},", random.pick(&[1, 2, 3, 9])),
+            _ => {}
+        }
+        let write = |random: &mut Random| match is_hashed {
+            // Later versions refuse some loads.
+            true => Action::SetField(register(random), (random.below(4) as u32).into()),
+            false => write_to_registers(random),
+        };
+        let mut apply: Vec<Action> = (0..random.below(3)).map(|_| write(random)).collect();
+        apply.push(match random.below(4) {
+            0 => Action::ResubmitTable { table: TableId(TABLES) },
+            _ => output(random),
+        });
+        text += &format!("actions={}", Instructions { apply, ..Instructions::default() });
+    }
+    // One bucket alone can always be held by a table of hash values.
+    if kind == "select" && !is_hashed && buckets == 1 {
+        text += ",bucket=weight:2000,actions=output:2";
+    }
+    text
 }
 
 /// Two clauses of two or three choices each, the flow that they make, and perhaps a plain flow of one of their
@@ -532,6 +581,9 @@ fn flow(random: &mut Random, table: u8, priority: u16) -> FlowEntry {
             }
         }
         flow.instructions.clear = random.chance(5);
+        if random.chance(8) {
+            flow.instructions.meter = Some(METER.0);
+        }
         if random.chance(20) {
             flow = flow.write_metadata(random.below(4) as u64, random.pick(&[u64::MAX, 1, 3]));
         }

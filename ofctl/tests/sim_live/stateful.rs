@@ -9,12 +9,9 @@ use ofctl::MacAddr;
 use ofctl::flow::{FlowEntry, FlowFlags};
 use ofctl::packet::Frame;
 use ofctl::sim::Switch;
-use ofctl::wire::{
-    BandKind, Bucket, FlowStatsRequest, GroupId, GroupMod, GroupModCommand, GroupType, Message, MeterBand,
-    MeterFlags, MeterId, OfPort,
-};
+use ofctl::wire::{BandKind, FlowStatsRequest, MeterBand, MeterFlags, MeterId, OfPort};
 
-use crate::generate::Random;
+use crate::generate::{Random, with_groups};
 use crate::ovs::{self, Ovs, PORTS};
 use crate::{live, setting};
 
@@ -23,7 +20,7 @@ const PACKETS: usize = 40;
 /// Flows and groups as text, which both sides read.
 struct Set {
     flows: Vec<String>,
-    groups: Vec<(GroupId, GroupType, Vec<Bucket>)>,
+    groups: Vec<String>,
 }
 
 fn address(random: &mut Random, v4: bool) -> IpAddr {
@@ -131,64 +128,46 @@ fn draw(random: &mut Random) -> Set {
     if random.chance(50) {
         flows.push("table=0,priority=20,arp actions=group:3".to_owned());
     }
-    let bucket = |random: &mut Random, weight: u16| {
-        let port = OfPort(1 + random.below(PORTS as usize) as u32);
-        Bucket::new(weight, vec![ofctl::wire::Action::Output(port)])
-    };
+    let port = |random: &mut Random| 1 + random.below(PORTS as usize);
     let weights: Vec<u16> = (0..1 + random.below(4)).map(|_| random.pick(&[0, 1, 2, 5, 2000])).collect();
-    let select: Vec<_> = weights.into_iter().map(|weight| bucket(random, weight)).collect();
-    let mut failover: Vec<_> = (0..3).map(|_| bucket(random, 0)).collect();
-    failover[0].watch_group = GroupId(9);
-    failover[1].watch_port = OfPort(1 + random.below(6) as u32);
-    failover[2].watch_group = GroupId(1);
-    let all = (0..2).map(|_| bucket(random, 0)).collect();
+    let method = random.pick(&[
+        "",
+        ",selection_method=dp_hash",
+        ",selection_method=dp_hash,selection_method_param=0x100000007",
+        ",selection_method=dp_hash,selection_method_param=99",
+        ",selection_method=hash,fields(ip_src,tcp_dst,ipv6_src)",
+    ]);
+    let select: String = weights
+        .into_iter()
+        .map(|weight| format!(",bucket=weight:{weight},actions=output:{}", port(random)))
+        .collect();
     let groups = vec![
-        (GroupId(1), GroupType::Select, select),
-        (GroupId(2), GroupType::FastFailover, failover),
-        (GroupId(3), GroupType::All, all),
+        format!("group_id=1,type=select{method}{select}"),
+        format!(
+            "group_id=2,type=ff,bucket=watch_group:9,actions=output:{},bucket=watch_port:{},actions=output:{},\
+             bucket=watch_group:1,actions=output:{}",
+            port(random),
+            1 + random.below(6),
+            port(random),
+            port(random)
+        ),
+        format!(
+            "group_id=3,type=all,bucket=actions=output:{},bucket=actions=output:{}",
+            port(random),
+            port(random)
+        ),
     ];
     Set { flows, groups }
 }
 
 impl Set {
     fn group_text(&self) -> String {
-        let bucket = |bucket: &Bucket, select: bool| {
-            let weight = if select { format!("weight:{},", bucket.weight) } else { String::new() };
-            let port = match bucket.watch_port {
-                OfPort::ANY => String::new(),
-                port => format!("watch_port:{port},"),
-            };
-            let group = match bucket.watch_group {
-                GroupId::ANY => String::new(),
-                group => format!("watch_group:{group},"),
-            };
-            let actions: Vec<_> = bucket.actions.iter().map(ToString::to_string).collect();
-            format!(",bucket={weight}{port}{group}actions={}", actions.join(","))
-        };
-        let line = |(id, kind, buckets): &(GroupId, GroupType, Vec<Bucket>)| {
-            let name = match kind {
-                GroupType::Select => "select",
-                GroupType::FastFailover => "ff",
-                _ => "all",
-            };
-            let select = *kind == GroupType::Select;
-            let buckets: String = buckets.iter().map(|one| bucket(one, select)).collect();
-            format!("group_id={id},type={name}{buckets}\n")
-        };
-        self.groups.iter().map(line).collect()
+        self.groups.join("\n")
     }
 
     fn switch(&self) -> Switch {
-        let mut switch = Switch::new().with_ports((1..=PORTS).map(OfPort).chain([OfPort::LOCAL]));
-        for (group, kind, buckets) in &self.groups {
-            let add = GroupMod {
-                command: GroupModCommand::Add,
-                kind: *kind,
-                group: *group,
-                buckets: buckets.clone(),
-            };
-            assert_eq!(switch.handle(Message::GroupMod(add)), []);
-        }
+        let switch = Switch::new().with_ports((1..=PORTS).map(OfPort).chain([OfPort::LOCAL]));
+        let switch = with_groups(switch, &self.groups);
         let flows =
             self.flows.iter().map(|flow| flow.parse::<FlowEntry>().unwrap_or_else(|e| panic!("{flow}: {e}")));
         switch.with_flows(flows).unwrap()
@@ -310,9 +289,8 @@ fn conversations_fare_as_in_open_vswitch() {
             let real = verdict.outputs.iter().filter(|output| (1..=PORTS).contains(&output.port.0));
             let mut wanted: Vec<_> = real.map(|output| (output.port.0, output.frame.clone())).collect();
             ovs.receive(port, &frame);
+            ovs.appctl("version", &[]);
             let mut sent = ovs.sent(wanted.len());
-            // What is cached must not outlive what is learned.
-            ovs.appctl("revalidator/purge", &[]);
             wanted.sort();
             sent.sort();
             told.push(format!("{port} {}\n{verdict}", ovs::hex(&frame)));
@@ -384,6 +362,7 @@ fn meters_drop_as_in_open_vswitch() {
     for _ in 0..12 {
         ours += switch.receive(OfPort(1), &frame, start.elapsed()).0.len();
         ovs.receive(1, &frame);
+        ovs.appctl("version", &[]);
         theirs += ovs.sent(0).len();
     }
     // A token comes a second; both clocks run while the packets do.

@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 use ofctl::wire::Field;
 use ofctl::wire::versions::Version;
 
-use super::generate::{Random, of_field};
-use super::oracle;
+use super::support::flows::of_field;
+use super::support::ovs_ofctl;
+use super::support::random::Random;
 
 /// Runs a filter on these lines; what it printed, what it complained of, and whether all went well.
 fn filter(arguments: &[&str], lines: &[String]) -> (Vec<String>, String, bool) {
@@ -34,7 +35,7 @@ fn printed(hex: &str) -> String {
 
 #[test]
 fn text_goes_to_bytes_and_back_in_every_version() {
-    if !oracle::is_there() {
+    if !ovs_ofctl::is_there() {
         return;
     }
     let mut random = Random(77);

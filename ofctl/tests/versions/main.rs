@@ -7,26 +7,19 @@
 mod changes;
 #[cfg(feature = "cli")]
 mod filters;
-#[allow(dead_code, reason = "its other user needs the rest")]
-#[path = "../differential/generate.rs"]
-mod generate;
 mod mutated;
-mod oracle;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::collections::BTreeMap;
 
-use generate::{ACTIONS, Random, of_action, of_field};
 use ofctl::flow::FlowEntry;
 use ofctl::wire::versions::{FlowFormat10, FlowMod, Message, Version};
 use ofctl::wire::{Field, FlowMod as FlowMod13, Xid};
-
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
+use support::flows::{ACTIONS, of_action, of_field};
+use support::random::Random;
+use support::recorder::Recorder;
+use support::{hex, ovs_ofctl, seed, setting};
 
 fn encode(version: Version, message: &Message) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
@@ -88,15 +81,14 @@ fn explained(version: Version, text: &str) -> Option<Why> {
 }
 
 fn compare(version: Version) {
-    if !oracle::is_there() {
+    if !ovs_ofctl::is_there() {
         return;
     }
     let fields: Vec<Field> = Field::all().collect();
     let kinds = fields.len() + ACTIONS.len();
     let n = setting("SLUICE_FLOWS").map_or(kinds, |n| n as usize);
-    let mut random = Random(setting("SLUICE_SEED").unwrap_or(7) * 2 + 0x9e37_79b9_7f4a_7c15);
-    let folder = tempfile::tempdir().unwrap();
-    let switch = oracle::FakeSwitch::new(version, folder.path());
+    let mut random = Random::seeded(seed());
+    let switch = Recorder::start(version);
     let (mut compared, mut same, mut read_back, mut refused_too) = (0, 0, 0, 0);
     let mut wrong = String::new();
     let (mut more, mut reasons) = (BTreeMap::new(), BTreeMap::new());

@@ -7,8 +7,10 @@ use ofctl::wire::{
     GroupType,
 };
 
-use super::generate::{ACTIONS, Random, of_action, of_field};
-use super::{encode, hex};
+use super::encode;
+use super::support::flows::{ACTIONS, of_action, of_field};
+use super::support::hex;
+use super::support::random::Random;
 
 /// Messages that each version can say: flows of every field and action, and groups with their actions.
 fn messages(version: Version, random: &mut Random) -> Vec<Vec<u8>> {

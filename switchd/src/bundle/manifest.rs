@@ -81,6 +81,12 @@ pub struct Run {
     pub mounts: Vec<Mount>,
     /// Directories that are writable and empty at each start.
     pub tmpfs: BTreeSet<RootPath>,
+    /// Network interfaces of the switch without which the application is of no use.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub ports: BTreeSet<PortName>,
+    /// Whether the application's maker agrees to a switch that can do some of this only in a weaker way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_degraded: bool,
 }
 
 /// A network namespace.
@@ -379,6 +385,19 @@ name!(
         (1..=64).contains(&text.len())
             && text.starts_with(|c: char| c.is_ascii_alphanumeric())
             && text.chars().all(|c| c.is_ascii_alphanumeric() || "._+-~".contains(c))
+    }
+);
+
+name!(
+    /// A network interface's name.
+    PortName,
+    "interface's name",
+    "1 to 15 characters without blanks, `/` and `:`",
+    |text| {
+        (1..=15).contains(&text.len())
+            && text != "."
+            && text != ".."
+            && text.chars().all(|c| c.is_ascii_graphic() && c != '/' && c != ':')
     }
 );
 

@@ -16,6 +16,7 @@
 //! `openssl pkeyutl -verify -rawin -pubin -inkey KEY.pub -sigfile SIG -in manifest.json` checks a signature without
 //! us.
 
+mod assemble;
 mod keys;
 mod manifest;
 mod pack;
@@ -24,13 +25,16 @@ mod read;
 mod spec;
 mod unpack;
 
+pub(crate) use assemble::{Stock, sound};
 pub use keys::{KeyError, KeyId, PublicKey, SecretKey, Signatures, Trust};
 pub use manifest::{
     AppName, Capability, Entry, FORMAT, Health, Limits, Manifest, ManifestError, Mode, Mount, Network,
-    Payload, Probe, Process, Run, Source, Version, Xattrs,
+    Payload, PortName, Probe, Process, Run, Source, Version, Xattrs,
 };
 pub use pack::{Input, PackError, Packed, pack};
+pub(crate) use payload::Sink;
+pub(crate) use read::MAX_SIGNATURES;
 pub use read::{Bundle, BundleError, MAX_MANIFEST};
 pub use spec::{Spec, SpecError};
-pub(crate) use unpack::sync_directory;
+pub(crate) use unpack::{Key, sync_directory};
 pub use unpack::{Shared, UnpackError, unpack};

@@ -1,5 +1,6 @@
 //! The archive of a bundle's files: written from a tree, and read by comparing with what the manifest determines.
 
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
 
 use super::manifest::{Entry, Manifest};
@@ -59,7 +60,7 @@ pub enum PayloadError {
 }
 
 /// Takes entries as they are read.
-pub(super) trait Sink {
+pub(crate) trait Sink {
     /// One entry; `content` is empty unless it is a file, and is checked after this returns.
     fn entry(&mut self, entry: &Entry, content: &mut dyn Read) -> io::Result<()>;
 }
@@ -70,6 +71,49 @@ pub(super) struct CheckOnly;
 impl Sink for CheckOnly {
     fn entry(&mut self, _: &Entry, _: &mut dyn Read) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Writes the archive again as an image's layer, uncompressed, but for its end.
+///
+/// It differs in one thing. Docker gives a file the attributes of each further name that it unpacks, and a bundle's
+/// further names have none of their own, so here they have the file's.
+pub(super) struct Copy<W> {
+    out: W,
+    mtime: u64,
+    files: HashMap<RootPath, Entry>,
+}
+
+impl<W: Write> Copy<W> {
+    pub(super) fn new(out: W, manifest: &Manifest) -> Self {
+        let targets: HashSet<&RootPath> = manifest
+            .entries
+            .iter()
+            .filter_map(|entry| if let Entry::Hardlink { target, .. } = entry { Some(target) } else { None })
+            .collect();
+        let files = manifest.entries.iter().filter(|entry| targets.contains(entry.path()));
+        let files = files.map(|entry| (entry.path().clone(), entry.clone())).collect();
+        Self { out, mtime: manifest.mtime, files }
+    }
+
+    fn header(&self, entry: &Entry) -> Vec<u8> {
+        if let Entry::Hardlink { path, target } = entry
+            && let Some(Entry::File { mode, uid, gid, xattrs, .. }) = self.files.get(target)
+        {
+            let (kind, link, xattrs) = (tar::Kind::Hardlink, target.as_str(), &xattrs.0);
+            let (mode, uid, gid, mtime) = (mode.0, *uid, *gid, self.mtime);
+            let attributes = tar::Attributes { kind, mode, uid, gid, size: 0, mtime, link, xattrs };
+            return tar::member(path.as_str(), &attributes);
+        }
+        entry.header(self.mtime)
+    }
+}
+
+impl<W: Write> Sink for Copy<W> {
+    fn entry(&mut self, entry: &Entry, content: &mut dyn Read) -> io::Result<()> {
+        self.out.write_all(&self.header(entry))?;
+        io::copy(content, &mut self.out)?;
+        self.out.write_all(&[0; tar::BLOCK][..tar::padding(entry.size())])
     }
 }
 

@@ -1,12 +1,12 @@
 //! Reads a bundle front to back.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::keys::{KeyError, KeyId, Signatures, Trust};
 use super::manifest::{Manifest, ManifestError};
-use super::payload::{self, CheckOnly, PayloadError, Sink, expect};
+use super::payload::{self, CheckOnly, Copy, PayloadError, Sink, expect};
 use super::unpack::UnpackError;
 use crate::canonical::{self, CanonicalError};
 use crate::digest::Digest;
@@ -14,7 +14,7 @@ use crate::tar;
 
 /// The largest manifest, which is held in memory: some 250,000 files.
 pub const MAX_MANIFEST: u64 = 64 << 20;
-const MAX_SIGNATURES: u64 = 64 << 10;
+pub(crate) const MAX_SIGNATURES: u64 = 64 << 10;
 
 pub(super) const MANIFEST: &str = "manifest.json";
 pub(super) const SIGNATURES: &str = "signatures.json";
@@ -101,6 +101,13 @@ impl Bundle<BufReader<File>> {
     }
 }
 
+impl<R> Bundle<R> {
+    /// The bytes of the manifest and of its signatures.
+    pub fn documents(&self) -> (&[u8], &[u8]) {
+        (&self.manifest_bytes, &self.signatures_bytes)
+    }
+}
+
 impl<R: Read> Bundle<R> {
     /// Reads the manifest. The signature is checked before a byte of it is parsed.
     ///
@@ -109,6 +116,16 @@ impl<R: Read> Bundle<R> {
     pub fn read(mut source: R, trust: &Trust) -> Result<Self, BundleError> {
         let manifest_bytes = document(&mut source, MANIFEST, MAX_MANIFEST)?;
         let signatures_bytes = document(&mut source, SIGNATURES, MAX_SIGNATURES)?;
+        Self::checked(manifest_bytes, signatures_bytes, source, trust)
+    }
+
+    /// The documents of a bundle, whose files come from `source` or, one by one, from elsewhere.
+    pub(super) fn checked(
+        manifest_bytes: Vec<u8>,
+        signatures_bytes: Vec<u8>,
+        source: R,
+        trust: &Trust,
+    ) -> Result<Self, BundleError> {
         let signatures: Signatures = canonical::from_slice(&signatures_bytes)
             .map_err(|source| BundleError::Document { member: SIGNATURES, source })?;
         let signed_by = signatures.check(&manifest_bytes, trust)?;
@@ -128,7 +145,17 @@ impl<R: Read> Bundle<R> {
         Ok(self.manifest)
     }
 
-    pub(super) fn walk(&mut self, sink: &mut impl Sink) -> Result<(), BundleError> {
+    /// Writes the files to `out` as an image's layer, uncompressed, and checks all as [`verify`](Self::verify) does:
+    /// what was written is to be believed only when this returns `Ok`.
+    pub(crate) fn write_layer(mut self, out: &mut impl Write) -> Result<Manifest, BundleError> {
+        let mut copy = Copy::new(&mut *out, &self.manifest);
+        self.walk(&mut copy)?;
+        let failed = |source| BundleError::Read { member: PAYLOAD, source };
+        out.write_all(&tar::TRAILER).map_err(failed)?;
+        Ok(self.manifest)
+    }
+
+    pub(crate) fn walk(&mut self, sink: &mut impl Sink) -> Result<(), BundleError> {
         let failed = |source| BundleError::Read { member: PAYLOAD, source };
         let size = self.manifest.payload.size;
         if !expect(&mut self.source, &tar::plain_member(PAYLOAD, size)).map_err(failed)? {

@@ -8,6 +8,8 @@
 //!     capabilities = ["CAP_NET_ADMIN"]
 //!     network = "host"
 //!     tmpfs = ["/tmp", "/run"]
+//!     ports = ["swp1", "swp2"]
+//!     allow_degraded = false
 //!     [limits]
 //!     memory = "64M"
 //!     pids = 64
@@ -29,7 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer};
 
-use super::manifest::{AppName, Capability, Health, Limits, Mount, Network, Probe, Run, Version};
+use super::manifest::{AppName, Capability, Health, Limits, Mount, Network, PortName, Probe, Run, Version};
 use crate::rootfs::RootPath;
 
 /// The description of an application.
@@ -87,6 +89,10 @@ struct File {
     network: Network,
     #[serde(default)]
     tmpfs: Vec<Inside>,
+    #[serde(default)]
+    ports: BTreeSet<PortName>,
+    #[serde(default)]
+    allow_degraded: bool,
     #[serde(default)]
     limits: LimitsOf,
     #[serde(default)]
@@ -236,7 +242,15 @@ impl Spec {
             pids: file.limits.pids,
             cpu_millis: file.limits.cpus.map(|c| c.0),
         };
-        let run = Run { capabilities: file.capabilities, network: file.network, limits, mounts, tmpfs };
+        let run = Run {
+            capabilities: file.capabilities,
+            network: file.network,
+            limits,
+            mounts,
+            tmpfs,
+            ports: file.ports,
+            allow_degraded: file.allow_degraded,
+        };
         Ok(Self {
             app: file.app,
             version: file.version,
@@ -286,6 +300,7 @@ mod tests {
             ("tmpfs = [\"tmp\"]", "an absolute path"),
             ("tmpfs = [\"/tmp/../etc\"]", "an absolute path"),
             ("capabilities = [\"NET_ADMIN\"]", "CAP_NET_ADMIN"),
+            ("ports = [\"swp1/2\"]", "1 to 15 characters"),
             ("colour = 1", "unknown field `colour`"),
             ("[health]\ntimeout = \"1s\"", "0 of exec"),
             ("[health]\ntcp = \"a:1\"\nfile = \"/x\"", "2 of exec"),

@@ -68,7 +68,7 @@ pub struct Shared(HashMap<Key, PathBuf>);
 
 /// Everything that two names of one file have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
+pub(crate) struct Key {
     digest: Digest,
     mode: u32,
     uid: u32,
@@ -78,7 +78,7 @@ struct Key {
 }
 
 impl Key {
-    fn of(entry: &Entry, mtime: u64) -> Option<Self> {
+    pub(crate) fn of(entry: &Entry, mtime: u64) -> Option<Self> {
         let Entry::File { mode, uid, gid, xattrs, digest, .. } = entry else { return None };
         let xattrs = xattrs.0.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         Some(Self { digest: *digest, mode: mode.0, uid: *uid, gid: *gid, xattrs, mtime })
@@ -114,7 +114,7 @@ impl Shared {
     }
 
     /// Whether an entry will probably be shared, without reading its file.
-    fn expects(&self, entry: &Entry, mtime: u64) -> bool {
+    pub(crate) fn expects(&self, entry: &Entry, mtime: u64) -> bool {
         Key::of(entry, mtime).and_then(|key| self.0.get(&key)).is_some_and(|path| path.exists())
     }
 }
@@ -130,6 +130,20 @@ pub fn unpack<R: Read>(
     destination: &Path,
     shared: &Shared,
 ) -> Result<Manifest, BundleError> {
+    let shared_room = |parent: &Path, manifest: &Manifest| room(manifest, parent, shared);
+    whole(&mut bundle, destination, shared_room, |bundle, partial| {
+        fill(bundle, partial, shared, None, |bundle, tree| bundle.walk(tree))
+    })?;
+    Ok(bundle.manifest)
+}
+
+/// Makes a directory by `fill` under another name, and gives it its own when everything in it is on the disk.
+pub(super) fn whole<R>(
+    bundle: &mut Bundle<R>,
+    destination: &Path,
+    room: impl FnOnce(&Path, &Manifest) -> Result<(), UnpackError>,
+    fill: impl FnOnce(&mut Bundle<R>, &Path) -> Result<(), BundleError>,
+) -> Result<(), BundleError> {
     let io = |what: &'static str, path: &Path| {
         let path = path.to_owned();
         move |source| UnpackError::Io { what, path, source }
@@ -145,9 +159,9 @@ pub fn unpack<R: Read>(
     partial.push(".partial");
     let partial = parent.join(partial);
     remove(&partial).map_err(io("removing what an earlier try left at", &partial))?;
-    room(&bundle.manifest, parent, shared)?;
+    room(parent, &bundle.manifest)?;
     fs::create_dir(&partial).map_err(io("making the directory", &partial))?;
-    let made = fill(&mut bundle, &partial, shared);
+    let made = fill(bundle, &partial);
     if made.is_err() {
         // The first failure is the one to tell; what is left is removed by the next try.
         let _ = remove(&partial);
@@ -155,10 +169,17 @@ pub fn unpack<R: Read>(
     made?;
     fs::rename(&partial, destination).map_err(io("giving its name to", destination))?;
     sync_directory(parent).map_err(io("writing to the disk", parent))?;
-    Ok(bundle.manifest)
+    Ok(())
 }
 
-fn fill<R: Read>(bundle: &mut Bundle<R>, partial: &Path, shared: &Shared) -> Result<(), BundleError> {
+/// Fills a release's directory: `walk` gives the entries to the tree that it is called with.
+pub(super) fn fill<R>(
+    bundle: &mut Bundle<R>,
+    partial: &Path,
+    shared: &Shared,
+    incoming: Option<&Path>,
+    walk: impl FnOnce(&mut Bundle<R>, &mut Extract<'_>) -> Result<(), BundleError>,
+) -> Result<(), BundleError> {
     let io = |what: &'static str, path: &Path| {
         let path = path.to_owned();
         move |source| UnpackError::Io { what, path, source }
@@ -167,8 +188,10 @@ fn fill<R: Read>(bundle: &mut Bundle<R>, partial: &Path, shared: &Shared) -> Res
     fs::create_dir(&rootfs).map_err(io("making the directory", &rootfs))?;
     let root = File::open(&rootfs).map_err(io("opening the directory", &rootfs))?;
     fchmod(&root, Perm::from_raw_mode(0o755)).map_err(|e| io("setting the mode of", &rootfs)(e.into()))?;
-    let mut tree = Extract { root: root.into(), above: Vec::new(), mtime: bundle.manifest.mtime, shared };
-    bundle.walk(&mut tree)?;
+    let mtime = bundle.manifest.mtime;
+    let adopted = HashMap::new();
+    let mut tree = Extract { root: root.into(), above: Vec::new(), mtime, shared, incoming, adopted };
+    walk(bundle, &mut tree)?;
     tree.finish().map_err(io("finishing the directories of", &rootfs))?;
     for (name, bytes) in [(MANIFEST, &bundle.manifest_bytes), (SIGNATURES, &bundle.signatures_bytes)] {
         let path = partial.join(name);
@@ -231,12 +254,16 @@ struct Open {
     entry: Entry,
 }
 
-struct Extract<'a> {
+pub(super) struct Extract<'a> {
     root: OwnedFd,
     /// The directories that lead to the last entry, from the root down.
     above: Vec<Open>,
     mtime: u64,
     shared: &'a Shared,
+    /// Where files are that arrived one by one, each under its digest.
+    incoming: Option<&'a Path>,
+    /// What became of those.
+    adopted: HashMap<Digest, Key>,
 }
 
 const DIRECTORY: OFlags =
@@ -296,6 +323,41 @@ impl Extract<'_> {
         Ok(fsync(fd)?)
     }
 
+    /// Makes a file that has arrived a file of this tree, without another copy: it gets the entry's attributes and a
+    /// further name. Not so when it has other names already, as those would change with it.
+    fn adopt(&mut self, entry: &Entry, name: &str) -> io::Result<bool> {
+        let (Some(incoming), Some(key)) = (self.incoming, Key::of(entry, self.mtime)) else {
+            return Ok(false);
+        };
+        let Entry::File { mode, uid, gid, xattrs, size, digest, .. } = entry else { return Ok(false) };
+        let path = incoming.join(digest.hex());
+        match self.adopted.get(digest) {
+            Some(other) if *other != key => return Ok(false),
+            Some(_) => {}
+            None => {
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let file = match openat(CWD, &path, flags, Perm::empty()) {
+                    Ok(fd) => File::from(fd),
+                    Err(Errno::NOENT) => return Ok(false),
+                    Err(error) => return Err(error.into()),
+                };
+                let metadata = file.metadata()?;
+                if !metadata.is_file() || metadata.nlink() != 1 || metadata.len() != *size {
+                    return Ok(false);
+                }
+                let mut content = Hashing::new(&file);
+                io::copy(&mut content, &mut io::sink())?;
+                if content.finish().0 != *digest {
+                    return Ok(false);
+                }
+                self.attributes(file.as_fd(), mode.0, *uid, *gid, xattrs)?;
+                self.adopted.insert(*digest, key);
+            }
+        }
+        linkat(CWD, &path, self.here(), name, AtFlags::empty())?;
+        Ok(true)
+    }
+
     /// The directory of a path that came before, by one component after the other.
     fn walk(&self, path: &RootPath) -> io::Result<Option<OwnedFd>> {
         let mut fd: Option<OwnedFd> = None;
@@ -337,6 +399,9 @@ impl Sink for Extract<'_> {
                         Err(Errno::MLINK | Errno::XDEV) => {}
                         Err(error) => return Err(error.into()),
                     }
+                }
+                if self.adopt(entry, name)? {
+                    return Ok(());
                 }
                 let flags =
                     OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

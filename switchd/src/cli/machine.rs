@@ -13,10 +13,12 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::bundle::open;
+use super::fleet::FleetArgs;
 use super::{Output, TrustArgs};
 use crate::bundle::AppName;
 use crate::digest::Digest;
-use crate::release::{Machine, Outcome, Step, Store};
+use crate::preflight::{self, Facts, Place, Repair};
+use crate::release::{Machine, Outcome, Step, Store, Tended};
 use crate::runtime::{Cgroups, Runc, Runtime, Status, prepare};
 
 type Result = anyhow::Result<ExitCode>;
@@ -57,13 +59,18 @@ pub(super) struct MachineArgs {
 }
 
 impl MachineArgs {
+    /// What of this is for another box too. Where things are there is for the inventory to say.
+    fn words(&self) -> Option<String> {
+        self.allow_degraded.then(|| "--allow-degraded".to_owned())
+    }
+
     #[cfg(not(feature = "libcontainer"))]
-    fn runtime(&self) -> anyhow::Result<Runc> {
+    pub(super) fn runtime(&self) -> anyhow::Result<Runc> {
         Ok(Runc::new(&self.runc, self.run_dir.join("runc")))
     }
 
     #[cfg(feature = "libcontainer")]
-    fn runtime(&self) -> anyhow::Result<Runc> {
+    pub(super) fn runtime(&self) -> anyhow::Result<Runc> {
         let runc = Runc::new(&self.runc, self.run_dir.join("runc"));
         let own = std::env::current_exe().context("finding this program")?;
         // Each has its own place: neither can read the other's state.
@@ -84,7 +91,60 @@ impl MachineArgs {
         })
     }
 
-    fn machine<'a>(&self, runtime: &'a Runc) -> anyhow::Result<Machine<'a>> {
+    /// Where releases are kept.
+    pub(super) fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
+    /// Whether the operator agrees to weaker ways.
+    pub(super) fn consents(&self) -> bool {
+        self.allow_degraded
+    }
+
+    /// The switch as a place to gather facts at.
+    pub(super) fn place(&self) -> Place {
+        #[cfg(not(feature = "libcontainer"))]
+        let (runc, libcontainer) = (true, false);
+        #[cfg(feature = "libcontainer")]
+        let (runc, libcontainer) = match self.runtime {
+            Backend::Auto => (true, true),
+            Backend::Runc => (true, false),
+            Backend::Libcontainer => (false, true),
+        };
+        let state = self.state_dir.clone();
+        Place { root: "/".into(), state, runc: runc.then(|| self.runc.clone()), libcontainer }
+    }
+
+    /// The arguments that make another call mean the same switch. Consent is not among them: it is written down with
+    /// the release for which it was given.
+    pub(super) fn arguments(&self) -> anyhow::Result<Vec<String>> {
+        let absolute =
+            |path: &Path| std::path::absolute(path).with_context(|| format!("`{}`", path.display()));
+        let mut words = Vec::new();
+        for (flag, path, default) in [
+            ("--state-dir", absolute(&self.state_dir)?, "/var/lib/sluice-switch"),
+            ("--run-dir", absolute(&self.run_dir)?, "/run/sluice-switch"),
+        ] {
+            if path != Path::new(default) {
+                words.extend([flag.to_owned(), path.display().to_string()]);
+            }
+        }
+        if self.runc != Path::new("runc") {
+            // A name without a slash is looked for.
+            let named = self.runc.components().count() == 1;
+            let path = if named { self.runc.clone() } else { absolute(&self.runc)? };
+            words.extend(["--runc".to_owned(), path.display().to_string()]);
+        }
+        #[cfg(feature = "libcontainer")]
+        match self.runtime {
+            Backend::Auto => {}
+            Backend::Runc => words.extend(["--runtime", "runc"].map(str::to_owned)),
+            Backend::Libcontainer => words.extend(["--runtime", "libcontainer"].map(str::to_owned)),
+        }
+        Ok(words)
+    }
+
+    pub(super) fn machine<'a>(&self, runtime: &'a Runc) -> anyhow::Result<Machine<'a>> {
         Ok(Machine {
             state: self.state_dir.clone(),
             run: self.run_dir.clone(),
@@ -161,21 +221,21 @@ pub(super) struct OneApp {
     app: AppName,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    pub(super) fleet: FleetArgs,
 }
 
 impl OneApp {
+    /// The command as it is said to another box.
+    pub(super) fn words(&self, command: &str) -> Vec<String> {
+        [command.to_owned(), self.app.to_string()].into_iter().chain(self.machine.words()).collect()
+    }
+
     pub(super) fn rollback(&self, output: &Output) -> Result {
         let runtime = self.machine.runtime()?;
         let machine = self.machine.machine(&runtime)?;
         let outcome = machine.rollback(&self.app, told)?;
         show_outcome(output, &machine, &self.app, &outcome)
-    }
-
-    pub(super) fn stop(&self, output: &Output) -> Result {
-        let runtime = self.machine.runtime()?;
-        self.machine.machine(&runtime)?.stop(&self.app)?;
-        output.show(&json!({ "app": self.app, "stopped": true }), || format!("{} stopped", self.app))?;
-        Ok(ExitCode::SUCCESS)
     }
 
     pub(super) fn remove(&self, output: &Output) -> Result {
@@ -186,6 +246,146 @@ impl OneApp {
     }
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Stop {
+    /// The applications
+    #[arg(required_unless_present = "all")]
+    apps: Vec<AppName>,
+    /// All applications
+    #[arg(long, conflicts_with = "apps")]
+    all: bool,
+    #[command(flatten)]
+    machine: MachineArgs,
+    #[command(flatten)]
+    pub(super) fleet: FleetArgs,
+}
+
+impl Stop {
+    /// The command as it is said to another box.
+    pub(super) fn words(&self) -> Vec<String> {
+        let apps = self.apps.iter().map(ToString::to_string);
+        let all = self.all.then(|| "--all".to_owned());
+        ["stop".to_owned()].into_iter().chain(apps).chain(all).chain(self.machine.words()).collect()
+    }
+
+    pub(super) fn run(&self, output: &Output) -> Result {
+        let runtime = self.machine.runtime()?;
+        let machine = self.machine.machine(&runtime)?;
+        let apps = if self.all { Store::apps(&self.machine.state_dir)? } else { self.apps.clone() };
+        // One that cannot be stopped does not keep the others running.
+        let (mut stopped, mut failed) = (Vec::new(), None);
+        for app in apps {
+            match machine.stop(&app) {
+                Ok(()) => stopped.push(app),
+                Err(error) => {
+                    if let Some(before) = failed.replace(error) {
+                        eprintln!("sluice-switch: {:#}", anyhow::Error::from(before));
+                    }
+                }
+            }
+        }
+        output.show(&json!({ "stopped": stopped }), || {
+            stopped.iter().map(|app| format!("{app} stopped")).collect::<Vec<_>>().join("\n")
+        })?;
+        failed.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Up {
+    #[command(flatten)]
+    apps: SomeApps,
+    /// First mount control groups where nobody has, as `preflight --fix` does
+    #[arg(long)]
+    fix: bool,
+}
+
+impl Up {
+    /// Which boxes it is for.
+    pub(super) fn fleet(&self) -> &FleetArgs {
+        &self.apps.fleet
+    }
+
+    /// The command as it is said to another box.
+    pub(super) fn words(&self) -> Vec<String> {
+        let fix = self.fix.then(|| "--fix".to_owned());
+        self.apps.words("up").into_iter().chain(fix).collect()
+    }
+
+    pub(super) fn run(&self, output: &Output) -> Result {
+        if self.fix {
+            let place = self.apps.machine.place();
+            let cgroups = preflight::Check::gather(&place, &preflight::Needs::default());
+            for fixed in fix(&Facts { cgroups, ..Facts::default() }) {
+                let done = fixed.error.unwrap_or_else(|| format!("done: {}", fixed.repair));
+                eprintln!("sluice-switch: {done}");
+            }
+        }
+        self.apps.up(output)
+    }
+}
+
+/// Repairs what can be, and goes on past what cannot.
+pub(super) fn fix(facts: &Facts) -> Vec<preflight::Fixed> {
+    let fixed = |repair: Repair| {
+        let error = preflight::apply(&repair).err().map(|error| error.to_string());
+        preflight::Fixed { repair, error }
+    };
+    preflight::plan(facts).into_iter().map(fixed).collect()
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Tend {
+    #[command(flatten)]
+    apps: SomeApps,
+    /// Also start again what has ended by itself, but not what `stop` stopped
+    #[arg(long)]
+    restart: bool,
+}
+
+impl Tend {
+    /// Says nothing when there was nothing to do: cron sends a mail for every line.
+    pub(super) fn run(&self, output: &Output) -> Result {
+        let runtime = self.apps.machine.runtime()?;
+        let machine = self.apps.machine.machine(&runtime)?;
+        let mut rows = Vec::new();
+        let mut lines = Vec::new();
+        let mut failed = false;
+        for app in self.apps.apps()? {
+            match machine.tend(&app, self.restart) {
+                Ok(Tended { capped, restarted }) => {
+                    let log = capped.map(|c| json!({ "size": c.size, "kept": c.kept }));
+                    rows.push(json!({ "app": app, "log": log, "restarted": restarted, "error": null }));
+                    lines.extend(
+                        capped
+                            .map(|c| format!("{app}: its log of {} bytes was cut, {} kept", c.size, c.kept)),
+                    );
+                    lines.extend(
+                        restarted.map(|release| format!("{app}: had ended and was started again, {release}")),
+                    );
+                }
+                Err(error) => {
+                    failed = true;
+                    let error = format!("{:#}", anyhow::Error::from(error));
+                    eprintln!("sluice-switch: {app}: {error}");
+                    rows.push(json!({ "app": app, "log": null, "restarted": null, "error": error }));
+                }
+            }
+        }
+        if output.json || !lines.is_empty() {
+            output.show(&json!({ "apps": rows }), || lines.join("\n"))?;
+        }
+        Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+}
+
+/// Cuts a log that is too long, in passing: that it cannot be cut is no reason not to do what was asked for.
+fn cap(machine: &Machine<'_>, app: &AppName) {
+    if let Err(error) = machine.store(app).cap_log() {
+        eprintln!("sluice-switch: {app}: {:#}", anyhow::Error::from(error));
+    }
+}
+
 /// A command about some applications, or all.
 #[derive(Debug, Args)]
 pub(super) struct SomeApps {
@@ -193,9 +393,17 @@ pub(super) struct SomeApps {
     apps: Vec<AppName>,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    pub(super) fleet: FleetArgs,
 }
 
 impl SomeApps {
+    /// The command as it is said to another box.
+    pub(super) fn words(&self, command: &str) -> Vec<String> {
+        let apps = self.apps.iter().map(ToString::to_string);
+        [command.to_owned()].into_iter().chain(apps).chain(self.machine.words()).collect()
+    }
+
     fn apps(&self) -> anyhow::Result<Vec<AppName>> {
         let known = Store::apps(&self.machine.state_dir)?;
         if let Some(unknown) = self.apps.iter().find(|app| !known.contains(app)) {
@@ -204,12 +412,13 @@ impl SomeApps {
         Ok(if self.apps.is_empty() { known } else { self.apps.clone() })
     }
 
-    pub(super) fn up(&self, output: &Output) -> Result {
+    fn up(&self, output: &Output) -> Result {
         let runtime = self.machine.runtime()?;
         let machine = self.machine.machine(&runtime)?;
         let mut shown = Vec::new();
         let mut failed = 0;
         for app in self.apps()? {
+            cap(&machine, &app);
             // One that cannot be started does not keep the others from it.
             match machine.recover(&app) {
                 Ok(running) => shown.push(json!({ "app": app, "running": running, "error": null })),
@@ -236,6 +445,7 @@ impl SomeApps {
         let mut rows = Vec::new();
         let mut wrong = false;
         for app in self.apps()? {
+            cap(&machine, &app);
             let store = machine.store(&app);
             let (current, previous) = (store.current()?, store.previous()?);
             let manifest = current.map(|d| store.manifest(d)).transpose();
@@ -299,9 +509,16 @@ pub(super) struct Logs {
     tail: u64,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    pub(super) fleet: FleetArgs,
 }
 
 impl Logs {
+    /// The command as it is said to another box.
+    pub(super) fn words(&self) -> Vec<String> {
+        vec!["logs".to_owned(), self.app.to_string(), "--tail".to_owned(), self.tail.to_string()]
+    }
+
     pub(super) fn run(&self) -> Result {
         let path = Store::new(&self.machine.state_dir, &self.app).log_path();
         let mut file = fs::File::open(&path).with_context(|| format!("opening `{}`", path.display()))?;
@@ -324,9 +541,18 @@ pub(super) struct Exec {
     timeout: u64,
     #[command(flatten)]
     machine: MachineArgs,
+    #[command(flatten)]
+    pub(super) fleet: FleetArgs,
 }
 
 impl Exec {
+    /// The command as it is said to another box.
+    pub(super) fn words(&self) -> Vec<String> {
+        let timeout = self.timeout.to_string();
+        let words = ["exec", self.app.as_str(), "--timeout", &timeout, "--"].map(str::to_owned);
+        words.into_iter().chain(self.command.iter().cloned()).collect()
+    }
+
     pub(super) fn run(&self, output: &Output) -> Result {
         let runtime = self.machine.runtime()?;
         let ran = runtime.exec(&self.app, &self.command, Duration::from_secs(self.timeout))?;

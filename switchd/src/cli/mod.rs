@@ -7,6 +7,7 @@
 //! | `sluice-switch inspect BUNDLE` | shows what a bundle says of itself |
 //! | `sluice-switch verify BUNDLE` | checks a bundle's signature and every file in it |
 //! | `sluice-switch unpack BUNDLE DIRECTORY` | unpacks a bundle, whole or not at all |
+//! | `sluice-switch export --sonic BUNDLE -o FILE` | writes a bundle as an image for SONiC's package manager, or, with `--oci`, for any engine |
 //! | `sluice-switch run DIRECTORY` | runs what was unpacked, in the foreground |
 //! | `sluice-switch install BUNDLE` | puts a release on trial in place of the one that runs; commits it or rolls back |
 //! | `sluice-switch rollback APP` | puts the previous release on trial in the same way |
@@ -14,13 +15,26 @@
 //! | `sluice-switch stop APP`, `rm APP` | stops an application; removes all of it |
 //! | `sluice-switch status [APP…]` | what runs, what is committed; status 1 when they differ |
 //! | `sluice-switch logs APP`, `exec APP -- COMMAND` | what it wrote; a command inside it |
+//! | `sluice-switch preflight [BUNDLE]` | what the switch has and lacks; `--fix` makes good what is safe to |
+//! | `sluice-switch autostart enable\|disable\|status` | starts applications at boot |
+//! | `sluice-switch tend [APP…]` | keeps logs within bounds, starts again what has ended: for timers |
 //! | `sluice-switch gc [APP…]` | removes releases that are neither current nor previous |
+//! | `sluice-switch deploy BUNDLE… --inventory FILE` | brings bundles to boxes over ssh and puts them on trial there |
+//! | `sluice-switch enroll KEY.pub --inventory FILE` | makes boxes trust a key |
 //!
-//! With `--json` a command prints one JSON object. Errors are one line on stderr. The exit status is 0 for success,
+//! `rollback`, `up`, `stop`, `rm`, `status`, `logs`, `exec` and `gc` are for this machine, or, with `--inventory FILE`
+//! or `--host [USER@]HOST`, for others over ssh, as one table.
+//!
+//! With `--json` a command prints one JSON object; `deploy` prints one a line, as things happen, and at last one whose
+//! `event` is `summary`. Errors are one line on stderr. The exit status is 0 for success,
 //! 1 for failure and 2 for wrong usage.
 
+mod autostart;
 mod bundle;
+mod export;
+mod fleet;
 mod machine;
+mod preflight;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -60,6 +74,8 @@ enum Command {
     Verify(bundle::Verify),
     /// Unpack a bundle into a new directory, whole or not at all
     Unpack(bundle::Unpack),
+    /// Write a bundle as an image: for SONiC's package manager, or for any engine
+    Export(export::Export),
     /// Run what `unpack` made, in the foreground, until it ends
     Run(machine::Run),
     /// Put a release on trial in place of the one that runs; commit it when it works, or roll back
@@ -67,9 +83,9 @@ enum Command {
     /// Put the previous release on trial, in the same way
     Rollback(machine::OneApp),
     /// Set right what a power cut left, and start what is committed: for boot scripts
-    Up(machine::SomeApps),
+    Up(machine::Up),
     /// Stop an application until `up` or a reboot
-    Stop(machine::OneApp),
+    Stop(machine::Stop),
     /// Stop an application and remove all of it
     Rm(machine::OneApp),
     /// Show what runs and what is committed; exit status 1 when they differ
@@ -80,6 +96,19 @@ enum Command {
     Exec(machine::Exec),
     /// Remove releases that are neither current nor previous
     Gc(machine::SomeApps),
+    /// Bring bundles to boxes over ssh and put them on trial there
+    Deploy(Box<fleet::Deploy>),
+    /// Make boxes trust a key: what it signed can then be deployed to them
+    Enroll(fleet::Enroll),
+    /// The box's side of `deploy`, which begins it over ssh
+    #[command(name = "__receive", hide = true)]
+    Receive(fleet::Receive),
+    /// Show what the switch has and lacks, for a bundle or for any; exit status 1 when something is missing
+    Preflight(preflight::Preflight),
+    /// Start what is committed at boot, under systemd, sysv scripts or cron
+    Autostart(autostart::Autostart),
+    /// Cut long logs; with --restart also start again what has ended by itself: for timers
+    Tend(machine::Tend),
 }
 
 /// Whose bundles are believed.
@@ -149,21 +178,72 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Inspect(command) => command.run(&output),
         Command::Verify(command) => command.run(&output),
         Command::Unpack(command) => command.run(&output),
+        Command::Export(command) => command.run(&output),
         Command::Run(command) => command.run(),
         Command::Install(command) => command.run(&output),
-        Command::Rollback(command) => command.rollback(&output),
-        Command::Up(command) => command.up(&output),
-        Command::Stop(command) => command.stop(&output),
-        Command::Rm(command) => command.remove(&output),
-        Command::Status(command) => command.status(&output),
-        Command::Logs(command) => command.run(),
-        Command::Exec(command) => command.run(&output),
-        Command::Gc(command) => command.gc(&output),
+        Command::Rollback(command) => fleet::either(
+            &command.fleet,
+            || command.words("rollback"),
+            &output,
+            fleet::show_outcomes,
+            || command.rollback(&output),
+        ),
+        Command::Up(command) => fleet::either(
+            command.fleet(),
+            || command.words(),
+            &output,
+            fleet::show_outcomes,
+            || command.run(&output),
+        ),
+        Command::Stop(command) => fleet::either(
+            &command.fleet,
+            || command.words(),
+            &output,
+            fleet::show_outcomes,
+            || command.run(&output),
+        ),
+        Command::Rm(command) => fleet::either(
+            &command.fleet,
+            || command.words("rm"),
+            &output,
+            fleet::show_outcomes,
+            || command.remove(&output),
+        ),
+        Command::Status(command) => fleet::either(
+            &command.fleet,
+            || command.words("status"),
+            &output,
+            fleet::show_status,
+            || command.status(&output),
+        ),
+        Command::Logs(command) => {
+            fleet::either_logs(&command.fleet, || command.words(), &output, || command.run())
+        }
+        Command::Exec(command) => fleet::either(
+            &command.fleet,
+            || command.words(),
+            &output,
+            fleet::show_exec,
+            || command.run(&output),
+        ),
+        Command::Deploy(command) => command.run(&output),
+        Command::Enroll(command) => command.run(&output),
+        Command::Receive(command) => command.run(),
+        Command::Gc(command) => fleet::either(
+            &command.fleet,
+            || command.words("gc"),
+            &output,
+            fleet::show_outcomes,
+            || command.gc(&output),
+        ),
+        Command::Preflight(command) => command.run(&output),
+        Command::Autostart(command) => command.run(&output),
+        Command::Tend(command) => command.run(&output),
     };
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("sluice-switch: {error:#}");
+            eprintln!("sluice-switch: {}", crate::errors::chain(&*error));
             ExitCode::FAILURE
         }
     }

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::health::{self, Unhealthy, default_health};
 use super::journal::Journal;
+use super::log::Capped;
 use super::store::{Lock, ReleaseError, Store};
 use crate::bundle::{AppName, Bundle};
 use crate::digest::Digest;
-use crate::runtime::{Cgroups, Degraded, RELEASE, Runtime, RuntimeError, Status, prepare};
+use crate::runtime::{Cgroups, DEGRADED, Degraded, RELEASE, Runtime, RuntimeError, Status, prepare};
 
 /// How often a process that was told to end is looked at.
 const POLL: Duration = Duration::from_millis(20);
@@ -93,6 +94,15 @@ pub enum Outcome {
         /// How long neither ran: from the signal to the old one until the new one began.
         gap: Duration,
     },
+}
+
+/// What was done for an application in passing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tended {
+    /// Its log was cut.
+    pub capped: Option<Capped>,
+    /// The release that was started again.
+    pub restarted: Option<Digest>,
 }
 
 /// Why there was no switch-over, or no start.
@@ -179,6 +189,9 @@ impl Machine<'_> {
         // not to replace it.
         let _ = self.recover_locked(&store, &lock);
         let to = store.add(&lock, bundle)?;
+        if self.consent {
+            store.allow_degraded(&lock, to)?;
+        }
         told(Step::Unpacked);
         self.switch(&store, &lock, to, &mut told)
     }
@@ -236,12 +249,41 @@ impl Machine<'_> {
         Ok(self.runtime.exec(app, args, timeout)?)
     }
 
-    /// The limits of the committed release that this switch holds only in a weaker way.
+    /// Cuts an application's log when it has grown too long. With `restart`, also starts what has ended by itself
+    /// and what an interrupted exchange left stopped, but not what `stop` stopped. For timers: does nothing while
+    /// somebody else changes the application.
     ///
     /// # Errors
-    /// When the release cannot be read.
-    pub fn degraded(&self, app: &AppName) -> Result<Vec<Degraded>, ReleaseError> {
+    /// When the log cannot be cut, or the application cannot be started.
+    pub fn tend(&self, app: &AppName, restart: bool) -> Result<Tended, SwitchError> {
+        let capped = self.store(app).cap_log()?;
+        let (store, lock) = match self.existing(app) {
+            Err(SwitchError::Release(ReleaseError::Busy(_))) => {
+                return Ok(Tended { capped, restarted: None });
+            }
+            other => other?,
+        };
+        // `stop` leaves no container, and neither does a reboot, after which `up` is asked for.
+        let ended = self.runtime.state(app)?.is_some_and(|state| state.status == Status::Stopped);
+        let restarted = if restart && (ended || store.journal()?.is_some()) {
+            self.recover_locked(&store, &lock)?
+        } else {
+            None
+        };
+        Ok(Tended { capped, restarted })
+    }
+
+    /// The limits of an application that hold only in a weaker way: those with which its container was started, or
+    /// would be when it does not run.
+    ///
+    /// # Errors
+    /// When the release cannot be read, or the runtime cannot say.
+    pub fn degraded(&self, app: &AppName) -> Result<Vec<Degraded>, SwitchError> {
         let store = self.store(app);
+        if let Some(state) = self.runtime.state(app)?.filter(|s| s.status == Status::Running) {
+            let names = state.annotations.get(DEGRADED).map(String::as_str).unwrap_or_default();
+            return Ok(names.split(',').filter_map(Degraded::named).collect());
+        }
         let Some(current) = store.current()? else { return Ok(Vec::new()) };
         Ok(self.cgroups.enforce(&store.manifest(current)?.run.limits).degraded)
     }
@@ -264,7 +306,8 @@ impl Machine<'_> {
         Ok((store, lock))
     }
 
-    fn recover_locked(&self, store: &Store, lock: &Lock) -> Result<Option<Digest>, SwitchError> {
+    /// As [`recover`](Self::recover), for who holds the lock.
+    pub(crate) fn recover_locked(&self, store: &Store, lock: &Lock) -> Result<Option<Digest>, SwitchError> {
         let (journal, current) = (store.journal()?, store.current()?);
         if let Some(Journal { from: Some(from), to }) = journal
             && current == Some(to)
@@ -286,7 +329,8 @@ impl Machine<'_> {
         Ok(current)
     }
 
-    fn switch(
+    /// Puts a release on trial that is on the disk, as [`install`](Self::install) does.
+    pub(crate) fn switch(
         &self,
         store: &Store,
         lock: &Lock,
@@ -362,7 +406,8 @@ impl Machine<'_> {
         let manifest = store.manifest(digest)?;
         let directory = self.directory(store.app());
         let rootfs = store.release(digest).join("rootfs");
-        prepare(&manifest, digest, &rootfs, &directory, &self.cgroups, self.consent)?;
+        let consent = self.consent || store.allows_degraded(digest);
+        prepare(&manifest, digest, &rootfs, &directory, &self.cgroups, consent)?;
         let log = store.open_log()?;
         self.runtime.create(store.app(), &directory, &log)?;
         Ok(self.runtime.start(store.app())?)
@@ -370,6 +415,13 @@ impl Machine<'_> {
 
     fn directory(&self, app: &AppName) -> PathBuf {
         self.run.join("apps").join(app.as_str())
+    }
+
+    /// Ends an application and takes away the release that runs and the one before, for who needs their space.
+    pub(crate) fn clear(&self, store: &Store, lock: &Lock) -> Result<(), SwitchError> {
+        // The link first: after a power cut nobody must look for what is half removed.
+        store.unlink_all(lock)?;
+        self.end(store)
     }
 
     /// Ends and removes the container, whichever release it is of. No error when there is none.

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! /var/lib/sluice-switch/apps/agent/
-//!     releases/<digest>/   manifest.json, signatures.json, rootfs: whole or not there
+//!     releases/<digest>/   manifest.json, signatures.json, rootfs: whole or not there;
+//!                          allow-degraded when the operator agreed to weaker limits for it
 //!     current              -> releases/<digest>: what runs, also after a reboot
 //!     previous             -> releases/<digest>: where `rollback` goes
 //!     journal.json         there while a release is on trial
-//!     log, log.1           what the application wrote
+//!     log, log.1           what the application wrote, each kept to a size
 //!     lock                 held by whoever changes something
 //! /run/sluice-switch/      config.json and the runtime's state: gone with a reboot
 //! ```
@@ -18,10 +19,12 @@
 
 mod health;
 mod journal;
+mod log;
 mod machine;
 mod store;
 
 pub use health::{Unhealthy, default_health};
 pub use journal::Journal;
-pub use machine::{Machine, Outcome, Step, SwitchError, TrialError};
+pub use log::{Capped, MAX_LOG};
+pub use machine::{Machine, Outcome, Step, SwitchError, Tended, TrialError};
 pub use store::{Lock, ReleaseError, Store};

@@ -7,12 +7,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use super::journal::Journal;
-use crate::bundle::{AppName, Bundle, BundleError, Manifest, Shared, sync_directory, unpack};
+use crate::bundle::{AppName, Bundle, BundleError, Manifest, Shared, Stock, sync_directory, unpack};
 use crate::canonical::{self, CanonicalError};
 use crate::digest::Digest;
-
-/// When a log is put aside. With the one put aside, an application has at most twice that.
-const MAX_LOG: u64 = 1 << 20;
 
 /// One application's directory.
 #[derive(Debug, Clone)]
@@ -182,6 +179,18 @@ impl Store {
         self.link("previous")
     }
 
+    /// Takes away the name of the release to go back to.
+    pub(crate) fn unlink_previous(&self, _: &Lock) -> Result<(), ReleaseError> {
+        remove_file(&self.directory.join("previous"))?;
+        self.sync()
+    }
+
+    /// Takes away the names of the release that is committed and of the one before.
+    pub(crate) fn unlink_all(&self, lock: &Lock) -> Result<(), ReleaseError> {
+        remove_file(&self.directory.join("current"))?;
+        self.unlink_previous(lock)
+    }
+
     fn link(&self, name: &str) -> Result<Option<Digest>, ReleaseError> {
         let path = self.directory.join(name);
         let target = match fs::read_link(&path) {
@@ -214,7 +223,7 @@ impl Store {
 
     /// What is under way, or was when someone died. One that cannot be parsed is as good as none: whether a trial
     /// was committed is for `current` to say.
-    pub(super) fn journal(&self) -> Result<Option<Journal>, ReleaseError> {
+    pub(crate) fn journal(&self) -> Result<Option<Journal>, ReleaseError> {
         let path = self.directory.join("journal.json");
         match fs::read(&path) {
             Ok(bytes) => Ok(canonical::from_slice(&bytes).ok()),
@@ -249,13 +258,71 @@ impl Store {
         sync_directory(&self.directory).map_err(io_error("writing to the disk", &self.directory))
     }
 
-    /// The log, for an application that is about to start. A long one is put aside.
+    /// Writes down that the operator agrees to weaker limits for a release: whoever starts it later, at boot for
+    /// instance, has nobody to ask.
+    pub(super) fn allow_degraded(&self, _: &Lock, digest: Digest) -> Result<(), ReleaseError> {
+        let directory = self.release(digest);
+        let path = directory.join("allow-degraded");
+        File::create(&path).map_err(io_error("making the file", &path))?;
+        sync_directory(&directory).map_err(io_error("writing to the disk", &directory))
+    }
+
+    /// Whether the operator agreed to weaker limits for a release.
+    pub fn allows_degraded(&self, digest: Digest) -> bool {
+        self.release(digest).join("allow-degraded").exists()
+    }
+
+    /// The log, for an application that is about to start. It is opened to append, so that it can be cut while it is
+    /// written to.
     pub(super) fn open_log(&self) -> Result<File, ReleaseError> {
+        self.cap_log()?;
         let path = self.log_path();
-        if fs::metadata(&path).is_ok_and(|m| m.len() > MAX_LOG) {
-            fs::rename(&path, self.directory.join("log.1")).map_err(io_error("putting aside", &path))?;
-        }
         OpenOptions::new().create(true).append(true).open(&path).map_err(io_error("opening", &path))
+    }
+
+    /// Where files of a release to be are kept as they arrive.
+    pub(crate) fn incoming(&self) -> PathBuf {
+        self.directory.join("incoming")
+    }
+
+    /// Puts a release together from files that are here, unless it is there already.
+    pub(crate) fn assemble(&self, _: &Lock, bundle: Bundle<io::Empty>) -> Result<Digest, ReleaseError> {
+        let digest = bundle.digest;
+        if self.manifest(digest).is_ok() {
+            return Ok(digest);
+        }
+        let path = self.release(digest);
+        if path.exists() {
+            self.discard(digest)?;
+        }
+        let mut stock = Stock::new(self.incoming());
+        for other in self.releases()? {
+            if let Ok(manifest) = self.manifest(other) {
+                stock.add(&manifest, &self.release(other).join("rootfs"));
+            }
+        }
+        bundle.assemble(&path, &stock)?;
+        Ok(digest)
+    }
+
+    /// Removes what arrived for a release: all of it, or what `keep` does not name.
+    pub(crate) fn clear_incoming(&self, _: &Lock, keep: impl Fn(&str) -> bool) -> Result<(), ReleaseError> {
+        let path = self.incoming();
+        let Ok(entries) = fs::read_dir(&path) else { return Ok(()) };
+        for entry in entries.flatten() {
+            if !entry.file_name().to_str().is_some_and(&keep) {
+                remove_file(&entry.path())?;
+            }
+        }
+        // It stays when something is kept.
+        let _ = fs::remove_dir(&path);
+        Ok(())
+    }
+
+    /// Removes a release, and what is left of those that were removed before or never got whole.
+    pub(crate) fn remove_releases(&self, _: &Lock, which: &[Digest]) -> Result<(), ReleaseError> {
+        which.iter().try_for_each(|digest| self.discard(*digest))?;
+        self.sweep()
     }
 
     /// The releases that are here.
@@ -284,14 +351,20 @@ impl Store {
         let keep = [self.current()?, self.previous()?];
         let mut gone = self.releases()?;
         gone.retain(|digest| !keep.contains(&Some(*digest)));
-        let releases = self.directory.join("releases");
         gone.iter().try_for_each(|digest| self.discard(*digest))?;
+        self.sweep()?;
+        Ok(gone)
+    }
+
+    /// Removes what has no release's name.
+    fn sweep(&self) -> Result<(), ReleaseError> {
+        let releases = self.directory.join("releases");
         for entry in fs::read_dir(&releases).map_err(io_error("reading", &releases))?.flatten() {
             if entry.file_name().to_string_lossy().ends_with(".partial") {
                 fs::remove_dir_all(entry.path()).map_err(io_error("removing", &entry.path()))?;
             }
         }
-        Ok(gone)
+        Ok(())
     }
 
     /// Takes a release's name away first: half a release must not have one. The rest is removed with what failed

@@ -29,6 +29,20 @@ pub struct Degraded {
     pub instead: Option<&'static str>,
 }
 
+impl Degraded {
+    /// Without the memory controller each process has its own limit of address space.
+    pub const MEMORY: Self = Self { limit: "memory", controller: "memory", instead: Some("RLIMIT_AS") };
+    /// `RLIMIT_NPROC` counts all processes of a user on the machine and does not bind root: no replacement.
+    pub const PIDS: Self = Self { limit: "pids", controller: "pids", instead: None };
+    /// Nothing else divides processor time.
+    pub const CPU: Self = Self { limit: "cpu", controller: "cpu", instead: None };
+
+    /// By the name of the limit.
+    pub fn named(limit: &str) -> Option<Self> {
+        [Self::MEMORY, Self::PIDS, Self::CPU].into_iter().find(|degraded| degraded.limit == limit)
+    }
+}
+
 impl fmt::Display for Degraded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { limit, controller, instead } = self;
@@ -92,7 +106,8 @@ impl Cgroups {
         }
     }
 
-    fn has(&self, controller: &str) -> bool {
+    /// Whether a controller is there.
+    pub fn has(&self, controller: &str) -> bool {
         match self {
             Self::None => false,
             Self::V1(controllers) | Self::V2(controllers) => controllers.contains(controller),
@@ -105,21 +120,18 @@ impl Cgroups {
         let devices = matches!(self, Self::V2(_)) || self.has("devices");
         let grouped = *self != Self::None;
         let mut result = Enforcement { cgroup: *limits, devices, grouped, ..Enforcement::default() };
-        let mut weaker =
-            |limit, controller, instead| result.degraded.push(Degraded { limit, controller, instead });
         if let (Some(bytes), false) = (limits.memory, self.has("memory")) {
             result.cgroup.memory = None;
             result.rlimits.push(("RLIMIT_AS", bytes));
-            weaker("memory", "memory", Some("RLIMIT_AS"));
+            result.degraded.push(Degraded::MEMORY);
         }
-        // RLIMIT_NPROC counts all processes of a user on the machine and does not bind root: no replacement.
         if limits.pids.is_some() && !self.has("pids") {
             result.cgroup.pids = None;
-            weaker("pids", "pids", None);
+            result.degraded.push(Degraded::PIDS);
         }
         if limits.cpu_millis.is_some() && !self.has("cpu") {
             result.cgroup.cpu_millis = None;
-            weaker("cpu", "cpu", None);
+            result.degraded.push(Degraded::CPU);
         }
         result
     }

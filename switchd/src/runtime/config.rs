@@ -11,6 +11,10 @@ use crate::digest::Digest;
 /// The annotation that names the release which a container is of.
 pub const RELEASE: &str = "sluice.release";
 
+/// The annotation that names the limits which a container was started with in a weaker way, separated by commas: what
+/// the machine can hold may be another thing by the time that somebody asks.
+pub const DEGRADED: &str = "sluice.degraded";
+
 /// The size of each tmpfs: switches have little memory, and what is in it counts as the container's.
 const TMPFS: &str = "size=16m";
 
@@ -73,6 +77,11 @@ pub fn config(manifest: &Manifest, digest: Digest, rootfs: &Path, enforcement: &
     if enforcement.grouped {
         linux["cgroupsPath"] = json!(format!("/sluice/{}", manifest.app));
     }
+    let mut annotations = json!({ RELEASE: digest.to_string() });
+    if !enforcement.degraded.is_empty() {
+        let limits: Vec<&str> = enforcement.degraded.iter().map(|degraded| degraded.limit).collect();
+        annotations[DEGRADED] = json!(limits.join(","));
+    }
     json!({
         "ociVersion": "1.0.2",
         "process": {
@@ -89,7 +98,7 @@ pub fn config(manifest: &Manifest, digest: Digest, rootfs: &Path, enforcement: &
         "hostname": manifest.app,
         "mounts": mounts(manifest),
         "linux": linux,
-        "annotations": { RELEASE: digest.to_string() },
+        "annotations": annotations,
     })
 }
 

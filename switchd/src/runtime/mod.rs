@@ -17,7 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use cgroup::{Cgroups, Degraded, Enforcement};
-pub use config::{RELEASE, config};
+pub use config::{DEGRADED, RELEASE, config};
 pub use runc::Runc;
 
 use crate::bundle::{AppName, Manifest};
@@ -149,7 +149,7 @@ pub enum RuntimeError {
         path: String,
     },
     /// A limit that this machine cannot hold, and that nobody agreed to do without.
-    #[error("{}; agree with --allow-degraded", list(.0))]
+    #[error("{}; agree with --allow-degraded, or have `sluice-switch preflight --fix` mount what can be mounted", list(.0))]
     Degraded(Vec<Degraded>),
     /// A file of ours.
     #[error("{what} `{path}`: {source}")]
@@ -168,7 +168,7 @@ fn list(degraded: &[Degraded]) -> String {
 }
 
 /// Writes the `config.json` of a release into `directory`, which is made, and tells which limits hold only in a
-/// weaker way. `directory` is on a file system that a reboot clears: what is in it fits this boot's machine.
+/// weaker way: to that either the caller or the manifest's maker consents. `directory` is on a file system that a reboot clears: what is in it fits this boot's machine.
 ///
 /// # Errors
 /// When a file cannot be written, a mount's source is not there, or a limit cannot be held and `consent` is not
@@ -182,7 +182,7 @@ pub fn prepare(
     consent: bool,
 ) -> Result<Vec<Degraded>, RuntimeError> {
     let enforcement = cgroups.enforce(&manifest.run.limits);
-    if !enforcement.degraded.is_empty() && !consent {
+    if !enforcement.degraded.is_empty() && !consent && !manifest.run.allow_degraded {
         return Err(RuntimeError::Degraded(enforcement.degraded));
     }
     // Runtimes do not all say which mount failed.

@@ -391,7 +391,10 @@ mod tests {
         let (lent, idle) = (block("10.5.0.0/26"), block("10.5.0.64/26"));
         let writes = vec![
             Write::Put(keys::node(&"h9".parse().unwrap()), node.to_vec()),
-            Write::Put(lent.clone(), br#"{"owner":"h9","lent":{"10.5.0.3":"h2"}}"#.to_vec()),
+            Write::Put(
+                lent.clone(),
+                br#"{"owner":"h9","lent":{"10.5.0.3":{"to":"h2","demand":1}}}"#.to_vec(),
+            ),
             Write::Put(idle.clone(), br#"{"owner":"h9"}"#.to_vec()),
         ];
         backend.store.commit(vec![], writes).await.unwrap();

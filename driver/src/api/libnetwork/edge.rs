@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use hyper::header::{ALLOW, HeaderValue};
@@ -37,7 +37,7 @@ const LONGEST: usize = 1 << 20;
 #[derive(Clone)]
 pub struct Edge {
     driver: Arc<dyn Driver>,
-    requests: Arc<AtomicU64>,
+    requests: Arc<AtomicUsize>,
 }
 
 impl Edge {

@@ -70,8 +70,8 @@ impl Ipam {
                     .filter(|(prefix, ..)| subnet.prefix.contains(prefix))
                     .map(|(prefix, block, _)| {
                         let mut lent = BTreeMap::new();
-                        for node in block.lent.values() {
-                            *lent.entry(node.clone()).or_default() += 1;
+                        for loan in block.lent.values() {
+                            *lent.entry(loan.to.clone()).or_default() += 1;
                         }
                         BlockUsage { prefix: *prefix, owner: block.owner.clone(), lent }
                     })
@@ -99,16 +99,16 @@ pub async fn release_node(store: &dyn Store, node: &NodeName) -> Result<Vec<Stri
         while let Some(now) = entry.take() {
             let is_block = now.key.rsplit_once('/').is_some_and(|(_, prefix)| parse_prefix(prefix).is_some());
             let Ok(mut block) = serde_json::from_slice::<Block>(&now.value) else { break };
-            let lent_to_it = block.lent.values().any(|borrower| borrower == node);
+            let lent_to_it = block.lent.values().any(|loan| loan.to == *node);
             if !is_block || (block.owner != *node && !lent_to_it) {
                 break;
             }
             let was_owner = block.owner == *node;
-            block.lent.retain(|_, borrower| borrower != node);
+            block.lent.retain(|_, loan| loan.to != *node);
             if block.owner == *node
-                && let Some(heir) = block.lent.values().next().cloned()
+                && let Some(heir) = block.lent.values().next().map(|loan| loan.to.clone())
             {
-                block.lent.retain(|_, borrower| *borrower != heir);
+                block.lent.retain(|_, loan| loan.to != heir);
                 block.owner = heir;
             }
             let write = if block.owner == *node {

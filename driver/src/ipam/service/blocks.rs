@@ -131,7 +131,14 @@ impl Ipam {
     /// gives back what is to be given back. With the lane held.
     pub(super) async fn tidy_lane(&self, space: &Space, shared: &Shared) -> Result<(), StoreError> {
         self.refresh(space, shared).await?;
-        self.give_back(space, shared).await
+        let mut blocks = Vec::new();
+        for (subnet, pool) in space.pools().iter() {
+            blocks.extend(pool.blocks_with_idle_loans().map(|prefix| (*subnet, *prefix)));
+        }
+        for (subnet, prefix) in blocks {
+            self.give_back(space, shared, subnet, prefix).await?;
+        }
+        Ok(())
     }
 
     async fn refresh(&self, space: &Space, shared: &Shared) -> Result<(), StoreError> {
@@ -227,55 +234,36 @@ impl Ipam {
         });
     }
 
-    /// Gives borrowed addresses that are not in use back to their blocks' owners. With the lane held.
-    pub(super) async fn give_back(&self, space: &Space, shared: &Shared) -> Result<(), StoreError> {
-        let mut todo: Vec<(IpNet, IpNet, Vec<IpAddr>)> = Vec::new();
-        for (subnet, pool) in space.pools().iter() {
-            let mut by_block: BTreeMap<IpNet, Vec<IpAddr>> = BTreeMap::new();
-            for address in pool.returning().iter().filter(|address| pool.is_returnable(address)) {
-                let block = crate::ipam::block_of(*subnet, *address);
-                by_block.entry(block).or_default().push(*address);
+    /// Gives what is lent to this node of one block, and not in use, back to the block's owner. With the lane held.
+    pub(super) async fn give_back(
+        &self,
+        space: &Space,
+        shared: &Shared,
+        subnet: IpNet,
+        prefix: IpNet,
+    ) -> Result<(), StoreError> {
+        let key = keys::block(&shared.network, prefix);
+        let mut entry = self.store.get(&key).await?;
+        while let Some((_, mut block, revision)) =
+            entry.as_ref().and_then(|entry| parse_block(&shared.network, entry))
+        {
+            let idle = space.with_pool(&self.node, subnet, |pool| pool.idle_loans(&block));
+            if idle.is_empty() {
+                space.with_pool(&self.node, subnet, |pool| pool.observe(prefix, block, revision));
+                break;
             }
-            todo.extend(by_block.into_iter().map(|(block, addresses)| (*subnet, block, addresses)));
-        }
-        if !todo.is_empty() {
             // A release whose caller went away may still be in the ledger's queue. Given back before it is erased, an
             // address would be leased twice after a crash.
             self.ledger.commit(Vec::new()).await?;
-        }
-        for (subnet, prefix, mut addresses) in todo {
-            let key = keys::block(&shared.network, prefix);
-            let mut entry = self.store.get(&key).await?;
-            loop {
-                // Meanwhile a demand may have gone out, or have been met with one of them. A loan that comes after this
-                // changes the block's revision.
-                space.with_pool(&self.node, subnet, |pool| addresses.retain(|a| pool.is_returnable(a)));
-                let found = entry.as_ref().and_then(|entry| parse_block(&shared.network, entry));
-                let Some((_, mut block, revision)) = found else {
-                    break;
-                };
-                let before = block.lent.len();
-                block.lent.retain(|address, to| *to != self.node || !addresses.contains(address));
-                if block.lent.len() == before {
-                    space.with_pool(&self.node, subnet, |pool| pool.observe(prefix, block, revision));
+            block.lent.retain(|address, _| !idle.contains(address));
+            let write = Write::Put(key.clone(), json(&block));
+            match self.store.commit(vec![unchanged(&key, revision)], vec![write]).await? {
+                TxnOutcome::Committed(revision) => {
+                    space.with_pool(&self.node, subnet, |pool| pool.observe(prefix, block, revision.0));
                     break;
                 }
-                let write = Write::Put(key.clone(), json(&block));
-                // Before the end is known, which a caller that goes away does not wait for.
-                space.with_pool(&self.node, subnet, |pool| pool.maybe_returned(&addresses));
-                match self.store.commit(vec![unchanged(&key, revision)], vec![write]).await? {
-                    TxnOutcome::Committed(revision) => {
-                        space.with_pool(&self.node, subnet, |pool| pool.observe(prefix, block, revision.0));
-                        break;
-                    }
-                    TxnOutcome::Conflict(mut entries) => entry = entries.pop(),
-                }
+                TxnOutcome::Conflict(mut entries) => entry = entries.pop(),
             }
-            space.with_pool(&self.node, subnet, |pool| {
-                for address in &addresses {
-                    pool.returned(*address);
-                }
-            });
         }
         Ok(())
     }

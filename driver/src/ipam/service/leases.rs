@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::blocks::held;
 use super::space::{Space, enqueue};
 use super::{Ipam, IpamError, now};
-use crate::ipam::{Lease, PoolId, Scope, Source, Wanted};
+use crate::ipam::{Lease, PoolId, Scope, Source, Wanted, block_of};
 use crate::model::{EndpointId, NetworkName, Subnet};
 use crate::store::{LedgerWrite, Table};
 
@@ -230,20 +230,23 @@ impl Ipam {
             releasing.ended = Some(result.is_ok());
         }
         drop(releasing);
-        let borrowed =
-            space.with_pool(&self.node, subnet, |pool| freed && pool.returning().contains(&address));
-        if borrowed {
-            self.hand_back(space).await;
+        let lender = space.with_pool(&self.node, subnet, |pool| {
+            let block = pool.block_at(address);
+            let is_own = block.is_some_and(|(_, known)| known.block.owner == self.node);
+            (freed && !is_own).then(|| block_of(subnet, address))
+        });
+        if let Some(block) = lender {
+            self.hand_back(space, subnet, block).await;
         }
         Ok(result?)
     }
 
     /// Gives borrowed addresses back now, so that whoever is told that an address is released can have it anywhere;
     /// in the background if the store is away.
-    async fn hand_back(&self, space: &Space) {
+    async fn hand_back(&self, space: &Space, subnet: IpNet, block: IpNet) {
         let Some(shared) = &space.shared else { return };
         let _lane = shared.lane.lock().await;
-        if let Err(error) = self.give_back(space, shared).await {
+        if let Err(error) = self.give_back(space, shared, subnet, block).await {
             tracing::debug!(network = %shared.network, %error, "borrowed addresses are given back later");
             shared.mark_untidy();
         }

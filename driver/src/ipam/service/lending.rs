@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::blocks::{delete_if_unchanged, json, parse_block, parse_prefix, unchanged};
 use super::space::{Shared, Space, enqueue};
 use super::{Ipam, IpamError};
-use crate::ipam::{Block, Decision, Demand, Wanted, block_of, usable};
+use crate::ipam::{Block, Decision, Demand, Loan, Wanted, block_of, usable};
 use crate::model::{NetworkName, NodeName, Subnet, UnknownFields};
 use crate::store::{Entry, MirrorEvent, Revision, StoreError, TxnOutcome, Write, keys};
 
@@ -54,17 +54,11 @@ struct Asking<'a> {
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
+        let withdrawn = self.granted.take();
+        let granted = withdrawn.clone().unwrap_or_default();
+        self.space.with_pool(&self.ipam.node, self.subnet, |pool| pool.finish_asking(&granted));
         // Dropped before the demand was withdrawn: the caller went away. What is lent for it is given back.
-        let granted = self.granted.take().unwrap_or_else(|| {
-            self.shared.mark_untidy();
-            BTreeSet::new()
-        });
-        let is_returning = self.space.with_pool(&self.ipam.node, self.subnet, |pool| {
-            pool.finish_asking(&granted);
-            !pool.returning().is_empty()
-        });
-        // What could not be given back while the demand was out.
-        if is_returning {
+        if withdrawn.is_none() {
             self.shared.mark_untidy();
         }
     }
@@ -178,7 +172,7 @@ impl Ipam {
         demand.asked.extend(to_ask.drain(..first));
 
         let mut answers = shared.answers.subscribe();
-        space.with_pool(&self.node, subnet.prefix, |pool| pool.begin_asking());
+        space.with_pool(&self.node, subnet.prefix, |pool| pool.begin_asking(demand.nonce));
         let mut asking = Asking { ipam: self, space, shared, subnet: subnet.prefix, granted: None };
         let mut revision =
             match self.store.commit(vec![], vec![Write::Put(key.clone(), json(&demand))]).await? {
@@ -229,7 +223,11 @@ impl Ipam {
                 Ok(TxnOutcome::Committed(_)) => break,
                 Ok(TxnOutcome::Conflict(entries)) => match parse_demand(&entries) {
                     Some((at, answer)) if answer.nonce == demand.nonce => (revision, demand) = (at, answer),
-                    _ => break,
+                    // An earlier demand arrived late and took its place. What was lent unseen is given back.
+                    _ => {
+                        shared.mark_untidy();
+                        break;
+                    }
                 },
                 Err(error) => {
                     tracing::warn!(network = %shared.network, %error, "a demand stays in the store for now");
@@ -270,7 +268,7 @@ impl Ipam {
                 space.with_pool(&self.node, subnet.prefix, |pool| {
                     let (prefix, addresses) = pool.lendable(subnet, &demand)?;
                     let before = pool.blocks().get(&prefix)?.revision;
-                    let known = pool.lend(prefix, &addresses, from)?;
+                    let known = pool.lend(prefix, &addresses, &Loan::new(from.clone(), demand.nonce))?;
                     let recorded =
                         enqueue(&self.ledger, vec![space.block_record(subnet.prefix, prefix, known)]);
                     Some((prefix, addresses, before, known.block.clone(), recorded))
@@ -392,9 +390,8 @@ impl Ipam {
                 continue;
             };
             let Ok(network) = network.parse::<NetworkName>() else { continue };
-            let concerns = serde_json::from_slice::<Block>(&entry.value).is_ok_and(|b| {
-                b.owner == self.node || b.lent.values().any(|borrower| *borrower == self.node)
-            });
+            let concerns = serde_json::from_slice::<Block>(&entry.value)
+                .is_ok_and(|b| b.owner == self.node || b.lent.values().any(|loan| loan.to == self.node));
             let Some(block) = parse_prefix(block).filter(|_| concerns) else { continue };
             let Ok(Some(found)) = self.networks.find(&network).await else { continue };
             if let Some(subnet) = found.subnet_of(block.addr()) {
@@ -456,6 +453,10 @@ impl Ipam {
         // First what somebody here waits for.
         for (_, revision, demand) in heard.iter().filter(|(node, ..)| *node == self.node) {
             shared.answers.send_replace(Some((*revision, demand.clone())));
+            // One that arrived when nobody waited for it any more. What is lent for it nobody here takes.
+            if !space.pools().values().any(|pool| pool.is_asking(demand.nonce)) {
+                shared.mark_untidy();
+            }
         }
         for (node, revision, demand) in heard.into_iter().filter(|(node, ..)| *node != self.node) {
             if let Err(error) = self.answer(space, shared, &node, revision, demand).await {

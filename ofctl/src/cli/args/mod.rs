@@ -17,6 +17,20 @@ pub(crate) use settings::{PortChange, Setting, WantedRole};
 pub(crate) use vsctl::{Vsctl, VsctlCommand};
 
 /// Says things to one OpenFlow switch: asks, changes its flows and groups, and follows packets through them.
+/// What a switch that a file stands for has besides flows.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Args)]
+pub(crate) struct Beside {
+    /// Groups, one a line as for add-groups
+    #[arg(long, value_name = "FILE")]
+    pub(crate) groups: Option<PathBuf>,
+    /// Meters, one a line as for add-meter
+    #[arg(long, value_name = "FILE")]
+    pub(crate) meters: Option<PathBuf>,
+    /// Ports, as in 1-4,7
+    #[arg(long, value_name = "PORTS", value_delimiter = ',')]
+    pub(crate) ports: Vec<String>,
+}
+
 #[derive(Debug, Parser)]
 #[command(name = "ofctl", version, max_term_width = 100, after_help = AFTER)]
 pub(crate) struct Cli {
@@ -541,6 +555,11 @@ pub(crate) enum Command {
     ///
     /// FLOW names the packet by its fields, as in "in_port=1,tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_dst=80"; what it
     /// leaves open is zero. With PACKET, the packet's own bytes, FLOW says the rest: in_port, tunnel, registers.
+    ///
+    /// A switch says what groups, meters and ports it has; for a file the options do, and without --ports every port is
+    /// taken for one that is there. Nothing is changed, counted or learned. What OpenFlow 1.3 cannot say of a switch is
+    /// as if it were not there: selection methods of groups, tunnel ports, VLANs of ports, connections, and addresses
+    /// that NORMAL has learned.
     Trace {
         /// A file or a switch: a file if it begins with / or . or is there
         source: String,
@@ -548,6 +567,9 @@ pub(crate) enum Command {
         flow: String,
         /// The packet, in hexadecimal
         packet: Option<String>,
+        /// What is there besides the flows of a file
+        #[command(flatten)]
+        beside: Beside,
         /// Print the verdict as one JSON object
         #[arg(long)]
         json: bool,

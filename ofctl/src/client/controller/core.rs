@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -33,7 +33,7 @@ pub(super) struct Registered {
     pub(super) connected: Connected,
     /// The link ends when this goes.
     pub(super) messages: mpsc::UnboundedSender<Vec<Message>>,
-    pub(super) dropped: Arc<AtomicU64>,
+    pub(super) dropped: Arc<AtomicUsize>,
 }
 
 struct Switch {
@@ -131,7 +131,7 @@ impl<A: Application, F: FnMut(A::Notice)> Core<A, F> {
                 let status = self.switches.iter().map(|(switch, known)| SwitchStatus {
                     switch: *switch,
                     peer: known.registered.peer.clone(),
-                    dropped: known.registered.dropped.load(Ordering::Relaxed),
+                    dropped: known.registered.dropped.load(Ordering::Relaxed) as u64,
                 });
                 // Whoever asked may have gone.
                 let _ = answer.send(status.collect());

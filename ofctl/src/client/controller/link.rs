@@ -1,7 +1,7 @@
 //! A link: one connection to one switch, from its first byte to its last.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use tokio::sync::mpsc;
@@ -44,7 +44,7 @@ pub(super) async fn run(stream: Stream, peer: String, reach: &Reach) -> CloseRea
         reach,
         phase: Phase::Greeting(Some((peer, sender))),
         events: Vec::new(),
-        dropped: Arc::new(AtomicU64::new(0)),
+        dropped: Arc::new(AtomicUsize::new(0)),
     };
     let reason = link.follow(messages).await;
     link.stream.last_words(link.session.poll_transmit());
@@ -85,7 +85,7 @@ struct Link<'a> {
     reach: &'a Reach,
     phase: Phase,
     events: Vec<Event>,
-    dropped: Arc<AtomicU64>,
+    dropped: Arc<AtomicUsize>,
 }
 
 impl Link<'_> {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc};
@@ -19,16 +19,16 @@ use crate::client::target::Target;
 pub(super) struct Reach {
     pub(super) options: Options,
     pub(super) reports: mpsc::Sender<Report>,
-    next_link: Arc<AtomicU64>,
+    next_link: Arc<AtomicUsize>,
 }
 
 impl Reach {
     pub(super) fn new(options: Options, reports: mpsc::Sender<Report>) -> Self {
-        Reach { options, reports, next_link: Arc::new(AtomicU64::new(0)) }
+        Reach { options, reports, next_link: Arc::new(AtomicUsize::new(0)) }
     }
 
     pub(super) fn number(&self) -> LinkId {
-        LinkId(self.next_link.fetch_add(1, Ordering::Relaxed))
+        LinkId(self.next_link.fetch_add(1, Ordering::Relaxed) as u64)
     }
 
     /// Gives up what takes longer than a handshake may.

@@ -31,6 +31,7 @@ pub use wiring::{End, HostId};
 use super::{Application, Connected, DatapathId, Effects, Event, Timer};
 use crate::flow::FlowStats;
 use crate::sim::{Packet, Switch, Verdict};
+use crate::wire::versions::GroupMod;
 use crate::wire::{ErrorMessage, FlowStatsRequest, Message, OfPort, PortDescription};
 
 /// Time that a frame takes over a link, and to or from a host.
@@ -252,6 +253,19 @@ impl<A: Application> Testbed<A> {
         self.hear(switch, message)
     }
 
+    /// The same of a group-mod that OpenFlow 1.3 has no words for.
+    ///
+    /// # Panics
+    /// If there is no such switch.
+    pub fn manage_group(&mut self, switch: DatapathId, change: &GroupMod) -> Vec<Message> {
+        let now = self.now;
+        let attached =
+            self.switches.get_mut(&switch).unwrap_or_else(|| panic!("there is no switch {switch}"));
+        let mut messages = attached.node.advance(now);
+        messages.extend(attached.node.change_group(change));
+        messages
+    }
+
     /// A switch hears a message; gives what it says.
     fn hear(&mut self, switch: DatapathId, message: Message) -> Vec<Message> {
         let Some(attached) = self.switches.get_mut(&switch) else { return Vec::new() };
@@ -359,11 +373,10 @@ impl<A: Application> Testbed<A> {
     /// Does the next thing, unless it is later than `limit`; `false` if there is nothing to do.
     fn step(&mut self, limit: Duration) -> bool {
         let next = self.queue.keys().next().map(|(at, _)| *at);
-        let expiry =
-            self.switches.iter().filter_map(|(id, attached)| Some((attached.node.next_expiry()?, *id)));
-        if let Some((at, id)) =
-            expiry.min().filter(|(at, _)| *at <= limit && next.is_none_or(|next| *at <= next))
-        {
+        // Flows go before anything else that happens at the same time.
+        let by = next.map_or(limit, |next| next.min(limit));
+        let expiry = self.switches.iter_mut().filter_map(|(id, it)| Some((it.node.next_expiry_by(by)?, *id)));
+        if let Some((at, id)) = expiry.min() {
             self.now = self.now.max(at);
             if let Some(attached) = self.switches.get_mut(&id) {
                 let messages = attached.node.advance(self.now);

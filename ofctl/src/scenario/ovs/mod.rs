@@ -2,6 +2,7 @@
 
 mod capture;
 mod daemons;
+mod group;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,10 +15,15 @@ use crate::client::Listen;
 use crate::client::controller::{self, Controller, ListenError};
 use crate::client::openflow::{ClientError, Connection, Events, Notification, Options, Target};
 use crate::flow::FlowStats;
-use crate::scenario::applications::{Boxed, by_name};
-use crate::scenario::{Sent, World, WorldError};
+use crate::kit::DatapathId;
+use crate::scenario::applications::{Boxed, Names, started};
+use crate::scenario::{ApplicationText, Sent, World, WorldError};
 use crate::sim::Packet;
-use crate::wire::{FlowMod, FlowStatsRequest, FragmentMode, OfPort};
+use crate::wire::versions::GroupMod;
+use crate::wire::{
+    Field, FlowMod, FlowStatsRequest, FragmentMode, Message, MeterMod, MultipartBody, MultipartReply,
+    MultipartRequest, OfPort,
+};
 
 /// How long switches may take to connect.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,6 +38,7 @@ const TIME_STEP: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 struct Bridge {
+    number: DatapathId,
     connection: Connection,
     events: Events,
     packet_ins: u64,
@@ -168,7 +175,10 @@ impl World for OvsWorld {
                 Ok((connection, events))
             })
             .map_err(refused(format!("switch {name}")))?;
-        self.bridges.insert(name.to_owned(), Bridge { connection, events, packet_ins: 0, ports: made });
+        self.bridges.insert(
+            name.to_owned(),
+            Bridge { number: DatapathId(number as u64), connection, events, packet_ins: 0, ports: made },
+        );
         Ok(())
     }
 
@@ -185,8 +195,9 @@ impl World for OvsWorld {
         self.plug(&names[0], &names[1])
     }
 
-    fn start(&mut self, application: &str) -> Result<(), WorldError> {
-        let application = by_name(application).map_err(WorldError)?;
+    fn start(&mut self, application: &ApplicationText) -> Result<(), WorldError> {
+        let number = |name: &str| self.bridges.get(name).map(|bridge| bridge.number);
+        let application = started(application, &number)?;
         if self.application.is_some() {
             return Err(WorldError("an application runs already".to_owned()));
         }
@@ -223,6 +234,44 @@ impl World for OvsWorld {
         self.settle()
     }
 
+    fn change_group(&mut self, switch: &str, change: GroupMod) -> Result<(), WorldError> {
+        self.bridge(switch)?;
+        let socket = self.daemons.path(&format!("{switch}.mgmt"));
+        group::change(&socket, change).map_err(|error| WorldError(format!("switch {switch}: {error}")))?;
+        self.settle()
+    }
+
+    fn change_meter(&mut self, switch: &str, change: MeterMod) -> Result<(), WorldError> {
+        let connection = self.bridge(switch)?.connection.clone();
+        self.runtime
+            .block_on(connection.send_messages(vec![Message::MeterMod(change)]))
+            .map_err(refused(format!("switch {switch}")))?;
+        self.settle()
+    }
+
+    fn ask(&mut self, switch: &str, request: MultipartRequest) -> Result<MultipartBody, WorldError> {
+        // The counters of the datapath's cached flows are added to the tables' when those are let go.
+        self.daemons.appctl("revalidator/purge", &[])?;
+        let connection = self.bridge(switch)?.connection.clone();
+        let answer = self
+            .runtime
+            .block_on(connection.transact(Message::MultipartRequest(request)))
+            .map_err(refused(format!("switch {switch}")))?;
+        match answer {
+            Message::MultipartReply(MultipartReply { body, .. }) => Ok(body),
+            other => Err(WorldError(format!("switch {switch} answers something else: {other:?}"))),
+        }
+    }
+
+    fn report(&mut self) -> Result<Vec<String>, WorldError> {
+        let names: Names = self.bridges.iter().map(|(name, bridge)| (bridge.number, name.clone())).collect();
+        let application =
+            self.application.as_ref().ok_or_else(|| WorldError("no application runs".to_owned()))?;
+        self.runtime
+            .block_on(application.inspect(move |application| application.report(&names)))
+            .map_err(|error| WorldError(error.to_string()))
+    }
+
     fn inject(&mut self, switch: &str, port: OfPort, frame: &[u8]) -> Result<String, WorldError> {
         let inlet = self.port(switch, port)?;
         if !inlet.is_up {
@@ -232,7 +281,7 @@ impl World for OvsWorld {
         // A cached verdict may be older than the last change of the flows.
         self.daemons.appctl("revalidator/purge", &[])?;
         // By its fields: a trace of a packet's bytes does all that the packet would do.
-        let fields = Packet::new(port, frame.to_vec()).header_fields().to_string();
+        let fields = traced(&Packet::new(port, frame.to_vec()));
         let trace = self.daemons.appctl("ofproto/trace", &[switch, &fields])?;
         let bytes: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
         self.daemons.appctl("netdev-dummy/receive", &[&name, &bytes])?;
@@ -321,6 +370,25 @@ impl World for OvsWorld {
         let flows = connection.dump_flows(FlowStatsRequest::default());
         self.runtime.block_on(flows).map_err(refused(format!("switch {switch}")))
     }
+}
+
+/// A packet's fields as `ofproto/trace` takes them, which reads `tp_src` as TCP's port and `icmp_type` as that of ICMP
+/// for IPv4, whatever the packet is.
+fn traced(packet: &Packet) -> String {
+    let text = packet.header_fields().to_string();
+    let protocol = packet.get(Field::IpProto).to_u64();
+    let renamed = match protocol {
+        17 => Some(("tp_", "udp_")),
+        132 => Some(("tp_", "sctp_")),
+        58 => Some(("icmp_", "icmpv6_")),
+        _ => None,
+    };
+    let Some((theirs, ours)) = renamed else { return text };
+    let part = |part: &str| match part.strip_prefix(theirs) {
+        Some(rest) => format!("{ours}{rest}"),
+        None => part.to_owned(),
+    };
+    text.split(',').map(part).collect::<Vec<_>>().join(",")
 }
 
 fn split(words: &str) -> Vec<String> {

@@ -35,6 +35,10 @@ pub(super) fn entries(whole: &[u8]) -> bool {
         if has_mask && (header & 1 != 0 || !mask_is_right(wire, payload)) {
             return false;
         }
+        // Fields of all bits of their bytes hold any value.
+        if !has_mask && usize::from(wire.bits) != 8 * payload.len() && !value_is_right(wire, payload) {
+            return false;
+        }
         // In the order of most switches and controllers none can be there twice.
         if highest >= Some(row) {
             if is_there(row, &whole[..whole.len() - entries.len()]) {
@@ -61,6 +65,19 @@ fn is_there(row: u8, mut entries: &[u8]) -> bool {
     false
 }
 
+/// True if a value has no bits outside of the field.
+#[inline]
+fn value_is_right(wire: &WireSpec, payload: &[u8]) -> bool {
+    let value = match *payload {
+        [a] => a.into(),
+        [a, b] => u16::from_be_bytes([a, b]).into(),
+        [a, b, c, d] => u32::from_be_bytes([a, b, c, d]),
+        // Longer ones have no bits to spare, and of others the owned decoder knows.
+        _ => return false,
+    };
+    value & !(wire.value_mask.to_u128() as u32) == 0
+}
+
 /// True if a value has no bits outside of the mask after it, nor the mask outside of the field, and there is a mask.
 #[inline]
 fn mask_is_right(wire: &WireSpec, payload: &[u8]) -> bool {
@@ -71,7 +88,8 @@ fn mask_is_right(wire: &WireSpec, payload: &[u8]) -> bool {
             };
             let (value, mask) = (<$number>::from_be_bytes(*value), <$number>::from_be_bytes(*mask));
             let exact = wire.exact_mask.to_u128() as $number;
-            mask != 0 && mask & !exact == 0 && value & !mask & exact == 0
+            let some = wire.maskable && value & !(wire.value_mask.to_u128() as $number) == 0;
+            mask != 0 && mask & !exact == 0 && value & !mask == 0 && (some || mask == exact)
         }};
     }
     match payload.len() {
@@ -84,7 +102,7 @@ fn mask_is_right(wire: &WireSpec, payload: &[u8]) -> bool {
             let halves = payload.split_at(6);
             let number = |half: &[u8]| half.iter().fold(0u64, |number, &byte| number << 8 | u64::from(byte));
             let (value, mask) = (number(halves.0), number(halves.1));
-            mask != 0 && value & !mask == 0
+            mask != 0 && value & !mask == 0 && wire.maskable
         }
         _ => false,
     }

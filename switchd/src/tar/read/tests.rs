@@ -126,11 +126,14 @@ proptest! {
         prop_assert_eq!((entry.mode, entry.uid, entry.gid), (mode, uid, gid));
         prop_assert_eq!(&entry.xattrs, &xattrs);
         prop_assert_eq!(read, &content);
-        // The third opinion: the tar crate reads the same path and size.
-        let mut archive = ::tar::Archive::new(&bytes[..]);
-        let theirs = archive.entries().unwrap().next().unwrap().unwrap();
-        prop_assert_eq!(theirs.path_bytes().into_owned(), entry.path.clone());
-        prop_assert_eq!(theirs.size(), size);
+        // The third opinion: the tar crate reads the same path and size. It takes every line feed for a record's end,
+        // also one within a value.
+        if !xattrs.values().any(|value| value.contains(&b'\n')) {
+            let mut archive = ::tar::Archive::new(&bytes[..]);
+            let theirs = archive.entries().unwrap().next().unwrap().unwrap();
+            prop_assert_eq!(theirs.path_bytes().into_owned(), entry.path.clone());
+            prop_assert_eq!(theirs.size(), size);
+        }
     }
 
     #[test]

@@ -2,30 +2,7 @@
 
 use ofctl::wire::{Field, Format, Prerequisite};
 
-/// Numbers that are the same for the same seed.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    pub(crate) fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    fn bits(&mut self, n: u16) -> u128 {
-        let number = u128::from(self.next()) << 64 | u128::from(self.next());
-        if n >= 128 { number } else { number & ((1 << n) - 1) }
-    }
-
-    fn pick<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len() as u64) as usize]
-    }
-}
+use super::random::Random;
 
 /// What a flow must say before it may name such a field.
 fn prerequisite(prerequisite: Prerequisite, random: &mut Random) -> &'static str {

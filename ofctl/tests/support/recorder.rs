@@ -1,21 +1,41 @@
-//! A switch that takes everything and keeps what it was sent.
+//! A switch that takes everything and keeps what it was sent, in any version.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ofctl::MacAddr;
+use ofctl::wire::versions::Version;
 use ofctl::wire::{
     AggregateStats, AsyncConfig, BundleControl, BundleControlType, Features, FragmentMode, GroupFeatures,
-    Hello, Message, MessageHeader, MeterFeatures, MultipartBody, MultipartReply, MultipartRequest,
-    NiciraMessage, OfPort, PortDescription, SwitchConfig, TlvMap, TlvTable, Xid,
+    Message, MessageHeader, MeterFeatures, MultipartBody, MultipartReply, MultipartRequest, NiciraMessage,
+    OfPort, PortDescription, SwitchConfig, TlvMap, TlvTable,
 };
 
-/// Messages and their bytes.
-pub(crate) type Received = Vec<(Message, Vec<u8>)>;
+use super::ovs_ofctl::ovs_ofctl;
+
+const HELLO: u8 = 0;
+const ECHO_REQUEST: u8 = 2;
+const EXPERIMENTER: u8 = 4;
+const FEATURES_REQUEST: u8 = 5;
+const FLOW_MOD: u8 = 14;
+const GROUP_MOD: u8 = 15;
+const METER_MOD: u8 = 29;
+const BUNDLE_CONTROL: u8 = 33;
+const BUNDLE_ADD: u8 = 34;
+
+/// Nicira messages by which ovs-ofctl makes a switch ready for a flow-mod of 1.0: `NXT_SET_FLOW_FORMAT` and
+/// `NXT_FLOW_MOD_TABLE_ID`.
+const PREPARATIONS: [[u8; 4]; 2] = [[0, 0, 0, 12], [0, 0, 0, 15]];
+
+/// `ONF_ET_BUNDLE_ADD_MESSAGE`.
+const BUNDLE_ADD_13: [u8; 8] = [0x4f, 0x4e, 0x46, 0, 0, 0, 0x08, 0xfd];
+
+/// The bytes of messages, but for hellos, with transaction numbers of zero.
+pub(crate) type Received = Vec<Vec<u8>>;
 
 /// A connection's bytes.
 trait Stream: Read + Write + Send {}
@@ -23,45 +43,57 @@ trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
 /// Listens at a socket until the process ends.
-pub(crate) struct FakeSwitch {
+pub(crate) struct Recorder {
     _folder: tempfile::TempDir,
+    version: Version,
     pub(crate) target: String,
     received: Arc<Mutex<Received>>,
     hellos: Arc<AtomicUsize>,
 }
 
-impl FakeSwitch {
-    pub(crate) fn start() -> FakeSwitch {
+impl Recorder {
+    pub(crate) fn start(version: Version) -> Recorder {
         let folder = tempfile::tempdir().unwrap();
         let path: PathBuf = folder.path().join("switch");
         let listener = UnixListener::bind(&path).unwrap();
-        let switch = FakeSwitch::new(format!("unix:{}", path.display()), folder);
+        let switch = Recorder::new(version, format!("unix:{}", path.display()), folder);
         let serve = switch.server();
         std::thread::spawn(move || listener.incoming().for_each(|stream| serve(Box::new(stream.unwrap()))));
         switch
     }
 
     /// The same on a port of the loopback interface.
-    pub(crate) fn start_tcp() -> FakeSwitch {
+    pub(crate) fn start_tcp(version: Version) -> Recorder {
+        Self::start_on_tcp(version, "tcp", |stream| stream)
+    }
+
+    /// The same with something between the port and the messages, such as TLS.
+    pub(crate) fn start_on_tcp<S: Read + Write + Send + 'static>(
+        version: Version,
+        scheme: &str,
+        dress: impl Fn(TcpStream) -> S + Send + 'static,
+    ) -> Recorder {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let switch = FakeSwitch::new(format!("tcp:{address}"), tempfile::tempdir().unwrap());
+        let target = format!("{scheme}:{}", listener.local_addr().unwrap());
+        let switch = Recorder::new(version, target, tempfile::tempdir().unwrap());
         let serve = switch.server();
-        std::thread::spawn(move || listener.incoming().for_each(|stream| serve(Box::new(stream.unwrap()))));
+        std::thread::spawn(move || {
+            listener.incoming().for_each(|stream| serve(Box::new(dress(stream.unwrap()))));
+        });
         switch
     }
 
-    fn new(target: String, folder: tempfile::TempDir) -> FakeSwitch {
-        FakeSwitch { _folder: folder, target, received: Arc::default(), hellos: Arc::default() }
+    fn new(version: Version, target: String, folder: tempfile::TempDir) -> Recorder {
+        Recorder { _folder: folder, version, target, received: Arc::default(), hellos: Arc::default() }
     }
 
     /// Serves each stream that it is given on a thread of its own.
     fn server(&self) -> impl Fn(Box<dyn Stream>) + Send + 'static {
-        let (kept, heard) = (Arc::clone(&self.received), Arc::clone(&self.hellos));
+        let (kept, heard, version) = (Arc::clone(&self.received), Arc::clone(&self.hellos), self.version);
         let config = Arc::new(Mutex::new(SwitchConfig { fragments: FragmentMode::Normal, miss_send_len: 0 }));
         move |stream| {
             let (kept, config, heard) = (Arc::clone(&kept), Arc::clone(&config), Arc::clone(&heard));
-            std::thread::spawn(move || serve(stream, &kept, &config, &heard));
+            std::thread::spawn(move || serve(version, stream, &kept, &config, &heard));
         }
     }
 
@@ -70,19 +102,45 @@ impl FakeSwitch {
         self.hellos.load(Ordering::SeqCst)
     }
 
-    /// What came since the last time, without hellos; transaction numbers are zero.
+    /// What came since the last time.
     pub(crate) fn take(&self) -> Received {
         std::mem::take(&mut self.received.lock().unwrap())
+    }
+
+    /// The changes that ovs-ofctl asks for by a command with these arguments after the switch, or why it refuses.
+    pub(crate) fn sent(&self, command: &[&str], arguments: &[&str]) -> Result<Received, String> {
+        let output = ovs_ofctl()
+            .args(["-O", self.version.name()])
+            .args(command)
+            .arg(&self.target)
+            .args(arguments)
+            .output()
+            .expect("ovs-ofctl is there");
+        let changes: Received = self.take().into_iter().filter(|message| is_change(message)).collect();
+        if changes.is_empty() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        Ok(changes)
+    }
+}
+
+/// True for what asks a switch to change, and no longer only to make ready for that.
+fn is_change(message: &[u8]) -> bool {
+    match message[1] {
+        EXPERIMENTER => !PREPARATIONS.iter().any(|known| message[12..16] == *known),
+        kind => [FLOW_MOD, GROUP_MOD, METER_MOD, BUNDLE_CONTROL, BUNDLE_ADD].contains(&kind),
     }
 }
 
 fn serve(
+    version: Version,
     mut stream: impl Read + Write,
     kept: &Mutex<Received>,
     config: &Mutex<SwitchConfig>,
     hellos: &AtomicUsize,
 ) {
-    send(&mut stream, Xid(0), &Message::Hello(Hello::OPENFLOW_13));
+    // Whoever has gone once he has what he wants is seen at the next read.
+    let _ = stream.write_all(&[version.number(), HELLO, 0, 8, 0, 0, 0, 0]);
     let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
     loop {
         while let Some(header) = MessageHeader::peek(&bytes).unwrap()
@@ -90,19 +148,27 @@ fn serve(
         {
             let rest = bytes.split_off(header.length.into());
             let mut one = std::mem::replace(&mut bytes, rest);
-            let (xid, message) = Message::decode(&one).unwrap();
-            if matches!(message, Message::Hello(_)) {
+            if one[1] == HELLO {
                 hellos.fetch_add(1, Ordering::SeqCst);
                 continue;
             }
+            let answer = match version {
+                // What is refused here is recorded all the same.
+                Version::OpenFlow13 => Message::decode(&one).ok().and_then(|(xid, message)| {
+                    if let Message::SetConfig(new) = message {
+                        *config.lock().unwrap() = new;
+                    }
+                    let mut bytes = Vec::new();
+                    answer(message, *config.lock().unwrap())?.encode(xid, &mut bytes).unwrap();
+                    Some(bytes)
+                }),
+                other => answer_in(other, &one),
+            };
             // Before it is answered: whoever sent it may look as soon as the answer is there.
-            one[4..8].fill(0);
-            kept.lock().unwrap().push((message.clone(), one));
-            if let Message::SetConfig(new) = message {
-                *config.lock().unwrap() = new;
-            }
-            if let Some(answer) = answer(message, *config.lock().unwrap()) {
-                send(&mut stream, xid, &answer);
+            forget_numbers(&mut one);
+            kept.lock().unwrap().push(one);
+            if let Some(answer) = answer {
+                let _ = stream.write_all(&answer);
             }
         }
         match stream.read(&mut buffer) {
@@ -112,13 +178,40 @@ fn serve(
     }
 }
 
-fn send(stream: &mut impl Write, xid: Xid, message: &Message) {
-    let mut bytes = Vec::new();
-    message.encode(xid, &mut bytes).unwrap();
-    // The command may be gone once it has what it wants.
-    let _ = stream.write_all(&bytes);
+/// Makes a message's transaction number zero, and that of a message inside of it.
+fn forget_numbers(message: &mut [u8]) {
+    let inside = match message[1] {
+        EXPERIMENTER if message[8..16] == BUNDLE_ADD_13 => 28,
+        BUNDLE_ADD => 20,
+        _ => 4,
+    };
+    for at in [4, inside] {
+        if let Some(number) = message.get_mut(at..at + 4) {
+            number.fill(0);
+        }
+    }
 }
 
+/// What ovs-ofctl waits for in a version in which this crate does not read everything.
+fn answer_in(version: Version, message: &[u8]) -> Option<Vec<u8>> {
+    let mut answer = message.to_vec();
+    let barrier = if version == Version::OpenFlow10 { 18 } else { 20 };
+    match message[1] {
+        kind if kind == ECHO_REQUEST || kind == barrier => answer[1] += 1,
+        FEATURES_REQUEST => {
+            answer[1] += 1;
+            answer.resize(32, 0);
+        }
+        // Each answer is the number after its request's.
+        BUNDLE_CONTROL => answer[13] += 1,
+        _ => return None,
+    }
+    let length = u16::try_from(answer.len()).expect("a short answer");
+    answer[2..4].copy_from_slice(&length.to_be_bytes());
+    Some(answer)
+}
+
+/// What a switch of 1.3 that has nothing but a port answers.
 fn answer(message: Message, config: SwitchConfig) -> Option<Message> {
     let part = |body| Some(Message::MultipartReply(MultipartReply { more: false, body }));
     match message {
