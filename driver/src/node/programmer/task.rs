@@ -174,6 +174,12 @@ impl Task {
                 Change::RemoveNode(name) => self.planner.remove_node(&name),
                 Change::SetEndpoint(endpoint) => self.planner.set_endpoint(endpoint),
                 Change::RemoveEndpoint(network, id) => self.planner.remove_endpoint(&network, &id),
+                Change::SetPort(port) => self.planner.set_port(port),
+                Change::RemovePort(network, node, at) => self.planner.remove_port(&network, &node, &at),
+                Change::SetStation(station) => self.planner.set_station(station),
+                Change::RemoveStation(network, mac) => self.planner.remove_station(&network, mac),
+                // A host has no ports of its own.
+                Change::Claim(..) | Change::Unclaim(..) => {}
                 Change::UnderlayMtu(mtu) => self.planner.set_underlay_mtu(mtu),
             }
         }
