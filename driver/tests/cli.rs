@@ -10,15 +10,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use sluice::api::admin::{
-    self, AdminError, Backend, Client, CreateNetwork, CreatedNetwork, DockerStatus, EndpointDetail,
-    EndpointSummary, ErrorKind, NetworkDetail, NetworkSummary, NodeDetail, NodeSummary, OpenflowStatus,
-    OvsStatus, PortStatus, Problem, Removed, Severity, State, Status, StoreBackend, StoreSettings,
-    StoreStatus,
+    self, AdminError, AttachPort, AttachedPort, Backend, Client, CreateNetwork, CreatedNetwork, DockerStatus,
+    EndpointDetail, EndpointSummary, ErrorKind, NetworkDetail, NetworkSummary, NodeDetail, NodeSummary,
+    OpenflowStatus, OvsStatus, PortStatus, PortView, Problem, Removed, Severity, State, Status, StoreBackend,
+    StoreSettings, StoreStatus,
 };
 use sluice::api::http;
 use sluice::ipam::{Block, DefaultPools, Loan};
 use sluice::model::{
-    Dataplane, Encapsulation, Endpoint, EndpointId, NetworkName, Node, NodeName, Phase, UnknownFields,
+    Dataplane, Encapsulation, Endpoint, EndpointId, NetworkName, Node, NodeName, Phase, PortTag, Station,
+    UnknownFields,
 };
 use sluice::store::{Embedded, Store, Write, keys};
 
@@ -60,6 +61,7 @@ impl Backend for TestBackend {
                 refused: 0,
                 error: None,
             },
+            linux: None,
             docker: DockerStatus { state: State::Off, version: None, error: None },
             networks: 2,
             endpoints: 1,
@@ -102,6 +104,19 @@ impl Backend for TestBackend {
     }
     async fn remove_node(&self, name: &NodeName, force: bool) -> Result<Removed, AdminError> {
         self.cluster.remove_node(name, force).await
+    }
+    async fn ports(
+        &self,
+        network: Option<&NetworkName>,
+        node: Option<&NodeName>,
+    ) -> Result<Vec<PortView>, AdminError> {
+        self.cluster.ports(network, node).await
+    }
+    async fn attach_port(&self, request: AttachPort) -> Result<AttachedPort, AdminError> {
+        self.cluster.attach_port(request).await
+    }
+    async fn detach_port(&self, node: Option<&NodeName>, at: &PortTag) -> Result<Removed, AdminError> {
+        self.cluster.detach_port(node, at).await
     }
 }
 
@@ -411,6 +426,76 @@ fn a_dead_node_is_removed_with_what_it_had_and_a_living_one_is_not() {
 }
 
 #[test]
+fn ports_are_attached_listed_and_detached() {
+    let world = World::new().with_members();
+    let name: NodeName = "sw1".parse().unwrap();
+    let switch = Node {
+        name: name.clone(),
+        installation: "y".to_owned(),
+        underlay: Some("192.0.2.9".parse().unwrap()),
+        underlay_mtu: Some(1500),
+        encapsulations: Dataplane::Linux.encapsulations().to_vec(),
+        dataplane: Dataplane::Linux,
+        version: "0.1.0".to_owned(),
+        unknown: UnknownFields::new(),
+    };
+    world.write(keys::node(&name), &switch);
+    let attach = |more: &[&str]| world.sluice(&[&["port", "attach", "swp1", "--node", "sw1"], more].concat());
+    let attached = attach(&["--network", "blue"]).succeeded();
+    assert_eq!(attached, "port swp1 of node sw1 attached to network blue\n");
+    assert!(attach(&["--network", "blue"]).succeeded().contains("was attached already"));
+    world.sluice(&["network", "create", "red"]).succeeded();
+    world.sluice(&["network", "create", "green", "--encap", "geneve"]).succeeded();
+    attach(&["--network", "red"]).failed(1, &["port swp1 of node sw1", "network blue", "detach", "--vlan"]);
+    attach(&["--network", "green"]).failed(1, &["encap=geneve", "VXLAN only", "--encap vxlan"]);
+    attach(&["--network", "red", "--vlan", "4095"]).failed(2, &["4095", "1 to 4094"]);
+    let json = attach(&["--network", "red", "--vlan", "7", "--json"]).json();
+    assert_eq!((&json[0]["created"], &json[0]["port"]["vlan"]), (&json!(true), &json!(7)));
+    // Without --node it is the one that is asked, a Docker host here.
+    let here = world.sluice(&["port", "attach", "swp1", "--network", "blue"]);
+    here.failed(1, &["node h1", "Open vSwitch", "--dataplane linux"]);
+
+    let at = PortTag { port: "swp1".parse().unwrap(), vlan: None };
+    let station = Station {
+        network: "blue".parse().unwrap(),
+        mac: "00:1b:21:00:00:01".parse().unwrap(),
+        node: name,
+        at,
+        addresses: vec!["10.5.0.100".parse().unwrap()],
+        sequence: 0,
+        since: 1,
+    };
+    world.write(keys::station(&station.network, station.mac), &station);
+    let list = world.sluice(&["port", "ls"]).succeeded();
+    let expected = "NODE  PORT  VLAN  NETWORK  STATIONS  ATTACHED ON\n\
+                    sw1   swp1  7     red      0         h1\n\
+                    sw1   swp1  -     blue     1         h1\n";
+    assert_eq!(list, expected);
+    let blue = world.sluice(&["port", "ls", "--network", "blue", "--node", "sw1", "--json"]).json();
+    assert_eq!(blue.len(), 1);
+    assert_eq!(
+        blue[0]["stations"],
+        json!([{
+            "network": "blue", "mac": "00:1b:21:00:00:01", "port": "swp1", "addresses": ["10.5.0.100"],
+        }])
+    );
+    world.sluice(&["network", "rm", "red"]).failed(1, &["swp1 vlan 7 on node sw1", "port detach"]);
+    let detach = |more: &[&str]| world.sluice(&[&["port", "detach", "swp1", "--node", "sw1"], more].concat());
+    assert_eq!(
+        detach(&["--vlan", "7"]).succeeded(),
+        "removed port swp1 vlan 7 of node sw1 from network red\n"
+    );
+    detach(&["--vlan", "7"]).failed(1, &["swp1 vlan 7", "not attached", "port ls --node sw1"]);
+    detach(&[]).succeeded();
+    assert!(!world.has(&keys::station(&station.network, station.mac)), "its stations go with it");
+    // A switch that is gone for good leaves nothing behind.
+    attach(&["--network", "blue"]).succeeded();
+    let removed = world.sluice(&["node", "rm", "sw1"]).succeeded();
+    assert!(removed.contains("attachment of port swp1 to network blue"), "{removed}");
+    assert_eq!(world.sluice(&["port", "ls", "--json"]).succeeded(), "");
+}
+
+#[test]
 fn status_shows_what_is_wrong() {
     let world = World::new();
     let text = world.sluice(&["status"]).succeeded();
@@ -437,6 +522,7 @@ fn status_shows_what_is_wrong() {
             "openflow": {
                 "state": "ok", "generation": 3, "flows": 120, "repaired": 1, "refused": 0, "error": null,
             },
+            "linux": null,
             "docker": { "state": "off", "version": null, "error": null },
             "networks": 2, "endpoints": 1,
             "problems": [{

@@ -99,6 +99,8 @@ fn every_key_is_taken_from_the_file_and_the_effective_configuration_says_the_sam
     let text = r#"
 node = "h1"
 underlay = "2001:db8::7"
+dataplane = "linux"
+linux-form = "vlan-aware:bridge"
 ovs-rundir = "/run/ovs"
 bridge = "br-x"
 datapath = "netdev"
@@ -170,6 +172,9 @@ fn wrong_values_name_key_value_origin_and_what_is_wanted() {
         ("underlay", "224.0.0.1", "multicast"),
         ("underlay", "255.255.255.255", "broadcast"),
         ("underlay", "fe80::1", "link-local"),
+        ("dataplane", "bridge", "ovs (a Docker host) or linux"),
+        ("linux-form", "flat", "traditional, vlan-aware"),
+        ("linux-form", "sonic:a/b", "link name"),
         ("ovs-rundir", "run/ovs", "an absolute path"),
         ("bridge", "a-name-that-is-too-long", "1 to 15 bytes"),
         ("bridge", "br/int", "1 to 15 bytes"),

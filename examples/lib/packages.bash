@@ -18,6 +18,9 @@ PACKAGES_BY_COMMAND=(
     "setpriv:util-linux"
     "protoc:protobuf-compiler"
     "openssl:openssl"
+    "sshd:openssh-server"
+    "ssh:openssh-client"
+    "mkfs.ext4:e2fsprogs"
     "cc:gcc"
     "ld:binutils"
 )

@@ -41,7 +41,7 @@
 //!   ([`autostart`]), and no daemon of ours stays.
 //!
 //! What cannot: an application that ends stays ended until `up`, or the next `tend --restart` where supervision was
-//! asked for; its log is cut by the same timer, so it may be longer between two looks.
+//! asked for; and its log is cut by the same timer, so it may be longer between two looks.
 //!
 //! # Layers
 //!

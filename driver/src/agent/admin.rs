@@ -10,17 +10,20 @@ use tokio::sync::watch;
 use super::driver::AgentDriver;
 use super::follower::StoreHealth;
 use super::reconciler::DockerState;
+use super::stations::StationState;
 use crate::api::admin::{
-    AdminError, Backend, CreateNetwork, CreatedNetwork, DockerStatus, EndpointDetail, EndpointSummary,
-    ErrorKind, NetworkDetail, NetworkSummary, NodeDetail, NodeSummary, OpenflowStatus, OvsStatus, PortStatus,
-    Problem, Removed, Severity, State, Status, StoreBackend, StoreStatus,
+    AdminError, AttachPort, AttachedPort, Backend, CreateNetwork, CreatedNetwork, DockerStatus,
+    EndpointDetail, EndpointSummary, ErrorKind, LinuxPort, LinuxStatus, NetworkDetail, NetworkSummary,
+    NodeDetail, NodeSummary, OpenflowStatus, OvsStatus, PortStatus, PortView, Problem, Removed, Severity,
+    State, StationView, Status, StoreBackend, StoreStatus,
 };
 use crate::model::{
-    Dataplane, Encapsulation, Endpoint, EndpointId, LinkName, Network, NetworkName, NodeName,
+    Dataplane, Encapsulation, Endpoint, EndpointId, LinkName, Network, NetworkName, NodeName, PortTag,
 };
 use crate::node::link::Links;
-use crate::node::programmer::Reachability;
+use crate::node::programmer::{self, Reachability};
 use crate::plan::View;
+use crate::reconcile::stations::MOST_ON_A_PORT;
 
 /// What answers the operator's socket: the store where it answers, what this node knows of it where it does not, and
 /// this node's own state.
@@ -36,6 +39,7 @@ pub(super) struct AdminBackend {
     pub publish_problem: watch::Receiver<Option<String>>,
     pub underlay_problem: watch::Receiver<Option<String>>,
     pub docker: watch::Receiver<DockerState>,
+    pub stations: watch::Receiver<StationState>,
 }
 
 fn reached(reachability: &Reachability) -> (State, Option<String>) {
@@ -98,7 +102,10 @@ impl AdminBackend {
             problems.push(Problem { severity, object, what, remedy: remedy.to_owned() });
         };
         let state = self.driver.registry.programmer().state();
-        if let Reachability::Down(reason) = &state.switch {
+        let is_switch = state.dataplane == Some(Dataplane::Linux);
+        if is_switch {
+            self.switch_problems(&mut add);
+        } else if let Reachability::Down(reason) = &state.switch {
             add(
                 Severity::Error,
                 "ovs".into(),
@@ -179,6 +186,109 @@ impl AdminBackend {
         problems
     }
 
+    /// What is wrong on a switch without Open vSwitch.
+    fn switch_problems(&self, add: &mut impl FnMut(Severity, String, String, &str)) {
+        let state = self.driver.registry.programmer().state();
+        if let Reachability::Down(reason) = &state.switch {
+            let remedy = "what is programmed goes on; see 'store', and give the agent CAP_NET_ADMIN";
+            add(Severity::Error, "kernel".into(), reason.clone(), remedy);
+        }
+        if let Some(linux) = &state.linux {
+            for member in &linux.members {
+                let port = format!("port {}", member.at);
+                match (&member.problem, member.running) {
+                    (Some(problem), _) => add(Severity::Error, port, problem.clone(), "as it says"),
+                    (None, Some(false)) => add(
+                        Severity::Warning,
+                        port,
+                        "its link passes no packets".into(),
+                        "look at the cable and at what is behind it",
+                    ),
+                    (None, _) => {}
+                }
+            }
+            for refusal in &linux.refusals {
+                add(Severity::Error, "kernel".into(), refusal.clone(), "as it says");
+            }
+            for failure in &linux.failures {
+                add(Severity::Error, "kernel".into(), failure.clone(), "as it says; it is tried again");
+            }
+        }
+        let stations = self.stations.borrow();
+        for ((network, mac), node) in &stations.fought_over {
+            add(
+                Severity::Warning,
+                format!("network {network}"),
+                format!("{mac} moves to and fro between this switch and {node}; it stays there for now"),
+                "two hosts have this MAC, or there is a loop behind the ports: find out which",
+            );
+        }
+        for ((network, mac), at) in &stations.of_endpoints {
+            add(
+                Severity::Warning,
+                format!("port {at}"),
+                format!("something behind it sends from {mac}, which is an endpoint's of network {network}"),
+                "give it a MAC of its own, or remove that container; its packets are not answered",
+            );
+        }
+        for at in &stations.crowded {
+            add(
+                Severity::Warning,
+                format!("port {at}"),
+                format!("more than {MOST_ON_A_PORT} MACs are behind it; the rest is reached by flooding"),
+                "attach fewer hosts to one port",
+            );
+        }
+        if let Some(problem) = &stations.problem {
+            let what = format!("what is behind its ports cannot be published: {problem}");
+            add(Severity::Warning, "stations".into(), what, "as it says; it is tried again");
+        }
+    }
+
+    fn linux(&self, state: &programmer::State) -> Option<LinuxStatus> {
+        if state.dataplane != Some(Dataplane::Linux) {
+            return None;
+        }
+        let (reached, error) = reached(&state.switch);
+        let known = state.linux.as_ref();
+        let addresses = |station: &programmer::LocalStation| {
+            self.driver.registry.with_view(|view| {
+                let of_network = view.stations.get(&station.network)?;
+                of_network.get(&station.mac).map(|station| station.addresses.clone())
+            })
+        };
+        Some(LinuxStatus {
+            state: reached,
+            form: known.map(|known| known.form.clone()).unwrap_or_default(),
+            networks: known.map_or(0, |known| known.networks as u64),
+            remotes: known.map_or(0, |known| known.remotes as u64),
+            offloaded: known.map_or(0, |known| known.offloaded as u64),
+            neighbours: known.map_or(0, |known| known.neighbours as u64),
+            repaired: state.repaired,
+            ports: known
+                .into_iter()
+                .flat_map(|known| &known.members)
+                .map(|member| LinuxPort {
+                    at: member.at.clone(),
+                    network: member.network.clone(),
+                    running: member.running,
+                    problem: member.problem.clone(),
+                })
+                .collect(),
+            stations: known
+                .into_iter()
+                .flat_map(|known| &known.stations)
+                .map(|station| StationView {
+                    network: station.network.clone(),
+                    mac: station.mac,
+                    at: station.at.clone(),
+                    addresses: addresses(station).unwrap_or_default(),
+                })
+                .collect(),
+            error,
+        })
+    }
+
     fn underlay_problems(&self, view: &View, add: &mut impl FnMut(Severity, String, String, &str)) {
         let facts = self.driver.facts.borrow();
         for network in view.networks.values() {
@@ -214,7 +324,12 @@ impl Backend for AdminBackend {
         let health = self.health.borrow().clone();
         let docker = self.docker.borrow().clone();
         let (ovs, ovs_error) = reached(&state.switch);
+        let linux = self.linux(&state);
+        let is_switch = linux.is_some();
+        let of_ovs = |state| if is_switch { State::Off } else { state };
+        let (ovs, ovs_error) = (of_ovs(ovs), ovs_error.filter(|_| !is_switch));
         let (openflow, openflow_error) = match ovs {
+            State::Off => (State::Off, None),
             State::Ok => reached(&state.openflow),
             _ => (State::Away, ovs_error.clone()),
         };
@@ -238,12 +353,10 @@ impl Backend for AdminBackend {
                 state: ovs,
                 version: state.version.clone(),
                 bridge: self.bridge.clone(),
-                datapath: state.dataplane.map(|dataplane| {
-                    match dataplane {
-                        Dataplane::OvsSystem => "system",
-                        Dataplane::OvsNetdev => "netdev",
-                    }
-                    .to_owned()
+                datapath: state.dataplane.and_then(|dataplane| match dataplane {
+                    Dataplane::OvsSystem => Some("system".to_owned()),
+                    Dataplane::OvsNetdev => Some("netdev".to_owned()),
+                    Dataplane::Linux => None,
                 }),
                 error: ovs_error,
             },
@@ -255,6 +368,7 @@ impl Backend for AdminBackend {
                 refused: state.refused.len() as u64,
                 error: openflow_error,
             },
+            linux,
             docker: DockerStatus {
                 state: match (docker.watched, docker.heard && docker.unreachable.is_none()) {
                     (false, _) => State::Off,
@@ -392,5 +506,31 @@ impl Backend for AdminBackend {
             ));
         }
         self.cluster.remove_node(name, force).await
+    }
+    async fn ports(
+        &self,
+        network: Option<&NetworkName>,
+        node: Option<&NodeName>,
+    ) -> Result<Vec<PortView>, AdminError> {
+        let known = || {
+            self.driver.registry.with_view(|view| {
+                let ports = view.ports.values().flat_map(BTreeMap::values);
+                let wanted = ports.filter(|port| {
+                    network.is_none_or(|network| port.network == *network)
+                        && node.is_none_or(|node| port.node == *node)
+                });
+                let stations = |name| view.stations.get(name).into_iter().flat_map(BTreeMap::values);
+                wanted.map(|port| PortView::new(port, stations(&port.network).map(AsRef::as_ref))).collect()
+            })
+        };
+        known_or(self.cluster.ports(network, node).await, known)
+    }
+
+    async fn attach_port(&self, request: AttachPort) -> Result<AttachedPort, AdminError> {
+        self.cluster.attach_port(request).await
+    }
+
+    async fn detach_port(&self, node: Option<&NodeName>, at: &PortTag) -> Result<Removed, AdminError> {
+        self.cluster.detach_port(node, at).await
     }
 }

@@ -1,4 +1,5 @@
-//! Follows the cluster's store: networks, nodes, and the endpoints of the networks that have one here.
+//! Follows the cluster's store: networks, nodes, this node's ports, and the endpoints, ports and stations of the
+//! networks that have an endpoint or a port here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use tracing::{debug, warn};
 
 use super::registry::{Gone, Registry, now};
 use crate::ipam::Ipam;
-use crate::model::{Endpoint, EndpointId, Network, NetworkName, Node, NodeName};
+use crate::model::{Endpoint, EndpointId, Network, NetworkName, Node, NodeName, PortAttachment, Station};
 use crate::store::{Entry, MirrorEvent, Store, StoreError, keys};
 
 /// What the mirrors tell of the store itself.
@@ -171,6 +172,51 @@ impl Followed for Endpoints {
     }
 }
 
+struct OwnPorts(Registry);
+impl Followed for OwnPorts {
+    fn take(&mut self, values: Vec<(String, Vec<u8>)>, gone: Gone<String>) -> bool {
+        let ports = parse(values, |port: &PortAttachment| keys::port(&port.node, &port.at()));
+        self.0.follow_own_ports(ports, gone);
+        false
+    }
+
+    fn offline(&mut self) {
+        self.0.own_ports_unheard();
+    }
+}
+
+/// The ports and stations of a network.
+struct Attached(Registry, NetworkName);
+impl Followed for Attached {
+    fn take(&mut self, values: Vec<(String, Vec<u8>)>, gone: Gone<String>) -> bool {
+        let Attached(registry, network) = self;
+        let (of_ports, of_stations) = (keys::attached_ports(network), keys::stations(network));
+        let (ports, others): (Vec<_>, Vec<_>) =
+            values.into_iter().partition(|(key, _)| key.starts_with(&of_ports));
+        // What is neither is a later version's.
+        let stations = others.into_iter().filter(|(key, _)| key.starts_with(&of_stations)).collect();
+        let macs = match &gone {
+            Gone::AllOthers => Gone::AllOthers,
+            Gone::These(keys) => {
+                let mac = |key: &String| key.strip_prefix(&of_stations)?.parse().ok();
+                Gone::These(keys.iter().filter_map(mac).collect())
+            }
+        };
+        let is_all = gone == Gone::AllOthers;
+        registry.follow_ports(network, parse(ports, |port: &PortAttachment| keys::attached_port(port)), gone);
+        let key = |station: &Station| keys::station(&station.network, station.mac);
+        registry.follow_stations(network, parse(stations, key), macs);
+        if is_all {
+            registry.attached_followed(network);
+        }
+        false
+    }
+
+    fn offline(&mut self) {
+        self.0.attached_followed(&self.1);
+    }
+}
+
 /// Follows the store for as long as the process lives.
 pub(super) async fn run(
     registry: Registry,
@@ -183,6 +229,8 @@ pub(super) async fn run(
     common.spawn(mirror(follow(keys::NETWORKS), Networks(registry.clone(), ipam), health.clone()));
     common.spawn(mirror(follow(keys::NODES), Nodes(registry.clone()), health.clone()));
     common.spawn(mirror(follow(keys::ALIVE), Alive(registry.clone()), health.clone()));
+    let own_ports = follow(&keys::ports(registry.node()));
+    common.spawn(mirror(own_ports, OwnPorts(registry.clone()), health.clone()));
 
     let mut present = registry.present();
     let mut tasks: BTreeMap<NetworkName, JoinHandle<()>> = BTreeMap::new();
@@ -196,8 +244,14 @@ pub(super) async fn run(
         }
         for network in &wanted {
             tasks.entry(network.clone()).or_insert_with(|| {
-                let events = follow(&keys::endpoints(network));
-                tokio::spawn(mirror(events, Endpoints(registry.clone(), network.clone()), health.clone()))
+                let endpoints = follow(&keys::endpoints(network));
+                let endpoints =
+                    mirror(endpoints, Endpoints(registry.clone(), network.clone()), health.clone());
+                let attached = follow(&keys::attached(network));
+                let attached = mirror(attached, Attached(registry.clone(), network.clone()), health.clone());
+                tokio::spawn(async move {
+                    tokio::join!(endpoints, attached);
+                })
             });
         }
         tokio::select! {

@@ -13,6 +13,15 @@
 //!  Reconciler ──▶ Docker's lists, compared with the Registry
 //! ```
 //!
+//! On a switch, with `--dataplane linux`, there is neither Docker nor Open vSwitch:
+//!
+//! ```text
+//!                                     Registry ◀── Follower
+//!                              changes   │  ▲
+//!                                        ▼  │ claims
+//!        links, FDB, neighbours ◀── Programmer ── MACs seen ──▶ Stations ──▶ store
+//! ```
+//!
 //! The registry holds what is known and is the only one that tells the programmer; everything else only tells the
 //! registry. No agent speaks to another: each follows the same store.
 
@@ -22,6 +31,7 @@ mod follower;
 mod publisher;
 mod reconciler;
 mod registry;
+mod stations;
 mod surroundings;
 #[cfg(test)]
 mod tests;
@@ -43,17 +53,18 @@ use self::follower::StoreHealth;
 use self::publisher::Publisher;
 use self::reconciler::Reconciler;
 use self::registry::{Registry, Restored};
+use self::stations::{StationState, Stations};
 use self::surroundings::{KnownNetworks, Routes};
 use crate::api;
 use crate::api::admin::{StoreBackend, StoreSettings};
 use crate::api::http::{self, BindError};
 use crate::api::libnetwork::Edge;
-use crate::config::{AgentConfig, DatapathChoice, StoreConfig};
+use crate::config::{AgentConfig, DatapathChoice, DataplaneChoice, StoreConfig};
 use crate::ipam::{Ipam, IpamConfig};
-use crate::model::{Dataplane, Encapsulation, Node, NodeName, UnknownFields};
+use crate::model::{Dataplane, Node, NodeName, UnknownFields};
 use crate::node::docker::Docker;
 use crate::node::link::{LinkError, Links};
-use crate::node::programmer::{self, Change, Programmer};
+use crate::node::programmer::{self, Change, LinuxConfig, Programmer};
 use crate::plan::Facts;
 use crate::store::{Embedded, Etcd, Ledger, Store, StoreError};
 
@@ -143,7 +154,7 @@ pub async fn run(
     std::fs::create_dir_all(&config.state_dir).map_err(state_dir)?;
     let installation = installation(&config.state_dir).map_err(state_dir)?;
     let ledger = Ledger::open(&config.state_dir.join("ledger.redb"))?;
-    let restored = Restored::load(&ledger)?;
+    let restored = Restored::load(&ledger, &config.node)?;
     if let Some(before) = restored.other_node(&config.node) {
         return Err(StartError::Renamed { path: config.state_dir, before });
     }
@@ -151,7 +162,10 @@ pub async fn run(
     let links = Links::new()?;
     // Before anything is programmed: where another agent answers, this one must not have touched its switch. And before
     // all that waits: dockerd gives up on a driver for good if it cannot ask for its capabilities.
-    let plugin = http::bind(&config.plugin_socket)?;
+    let plugin = match config.dataplane {
+        DataplaneChoice::Ovs => Some(http::bind(&config.plugin_socket)?),
+        DataplaneChoice::Linux => None,
+    };
     let admin = http::bind(&config.admin_socket)?;
 
     let dataplane = match config.datapath {
@@ -170,14 +184,26 @@ pub async fn run(
         Err(error) => Some(error.to_string()),
     };
 
-    let switch = programmer::Config {
-        ovs_rundir: config.ovs_rundir.clone(),
-        bridge: config.bridge.as_str().to_owned(),
-        dataplane,
-        patience: SWITCH_PATIENCE,
-        audit_interval: config.audit_interval,
+    let (all_heard, heard) = watch::channel(false);
+    let (programmer, sighted) = match config.dataplane {
+        DataplaneChoice::Ovs => {
+            let switch = programmer::Config {
+                ovs_rundir: config.ovs_rundir.clone(),
+                bridge: config.bridge.as_str().to_owned(),
+                dataplane,
+                patience: SWITCH_PATIENCE,
+                audit_interval: config.audit_interval,
+            };
+            (Programmer::start(switch, facts.clone(), links.clone(), restored.changes()), None)
+        }
+        DataplaneChoice::Linux => {
+            let form = config.linux_form.clone();
+            let switch = LinuxConfig { form, audit_interval: config.audit_interval };
+            let (programmer, sighted) =
+                Programmer::start_linux(switch, facts.clone(), restored.changes(), heard);
+            (programmer, Some(sighted))
+        }
     };
-    let programmer = Programmer::start(switch, facts.clone(), links.clone(), restored.changes());
     let registry = Registry::new(config.node.clone(), ledger.clone(), programmer.clone(), restored);
     let (facts, facts_receiver) = watch::channel(facts);
     let (problem, underlay_problem) = watch::channel(underlay_problem);
@@ -208,23 +234,25 @@ pub async fn run(
         }
     };
     let edge = Edge::new(driver.clone());
-    let plugin = tokio::spawn(http::serve(
-        plugin,
-        move |request| edge.clone().answer(request),
-        until_stopped(),
-        STOP_PATIENCE,
-    ));
-    info!(node = %config.node, store = store.describe(), socket = %config.plugin_socket.display(), "the agent answers");
+    let plugin = plugin.map(|plugin| {
+        info!(socket = %config.plugin_socket.display(), "Docker is answered");
+        let answer = move |request| edge.clone().answer(request);
+        tokio::spawn(http::serve(plugin, answer, until_stopped(), STOP_PATIENCE))
+    });
+    info!(node = %config.node, store = store.describe(), "the agent runs");
 
-    let own_node = |facts: &Facts, state: &programmer::State| Node {
-        name: config.node.clone(),
-        installation: installation.clone(),
-        underlay: facts.underlay,
-        underlay_mtu: facts.underlay_mtu,
-        encapsulations: Encapsulation::ALL.to_vec(),
-        dataplane: state.dataplane.unwrap_or(Dataplane::OvsSystem),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        unknown: UnknownFields::new(),
+    let own_node = |facts: &Facts, state: &programmer::State| {
+        let dataplane = state.dataplane.unwrap_or(Dataplane::OvsSystem);
+        Node {
+            name: config.node.clone(),
+            installation: installation.clone(),
+            underlay: facts.underlay,
+            underlay_mtu: facts.underlay_mtu,
+            encapsulations: dataplane.encapsulations().to_vec(),
+            dataplane,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            unknown: UnknownFields::new(),
+        }
     };
     let (node, node_receiver) = watch::channel(own_node(&facts.borrow(), &programmer.state()));
     registry.set_own_node(node.borrow().clone());
@@ -239,7 +267,25 @@ pub async fn run(
             .run(),
     );
     parts.spawn("address management", ipam.clone().run());
-    let docker = config.docker_socket.as_ref().map(Docker::new);
+    let (_, no_stations) = watch::channel(StationState::default());
+    let stations = match sighted {
+        Some(sighted) => {
+            let stations = Stations::new(registry.clone(), store.clone(), sighted);
+            let state = stations.state();
+            parts.spawn("station publisher", stations.run());
+            let registry = registry.clone();
+            tokio::spawn(async move {
+                registry.settled().await;
+                all_heard.send_replace(true);
+                // The programmer takes the end of this for the agent's.
+                std::future::pending::<()>().await;
+            });
+            state
+        }
+        None => no_stations,
+    };
+    let docker_socket = config.docker_socket.as_ref().filter(|_| config.dataplane == DataplaneChoice::Ovs);
+    let docker = docker_socket.map(Docker::new);
     let reconciler = Reconciler::new(driver.clone(), docker, config.reconcile_interval, config.docker_sync);
     let docker_state = reconciler.state();
     parts.spawn("reconciler", reconciler.run());
@@ -263,6 +309,7 @@ pub async fn run(
         publish_problem,
         underlay_problem,
         docker: docker_state,
+        stations,
     };
     let admin = tokio::spawn(api::admin::serve(admin, Arc::new(backend), until_stopped()));
 
@@ -309,7 +356,10 @@ pub async fn run(
     };
     info!("stopping; networks and containers go on");
     stopping.send_replace(true);
-    let _ = tokio::join!(plugin, admin);
+    if let Some(plugin) = plugin {
+        let _ = plugin.await;
+    }
+    let _ = admin.await;
     outcome
 }
 

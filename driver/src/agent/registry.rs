@@ -5,16 +5,22 @@
 //! word of an object is memory's, and the order of changes that the programmer sees is the order in which they
 //! happened here.
 
+mod attached;
+
+pub(super) use self::attached::Word;
+
 use std::collections::btree_map::Entry as MapEntry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ofctl::MacAddr;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::model::{
     DockerNetworkId, Endpoint, EndpointId, External, Network, NetworkId, NetworkName, Node, NodeName, Phase,
+    PortAttachment, Station,
 };
 use crate::node::programmer::{Change, PlanRevision, Programmer};
 use crate::plan::{View, ports};
@@ -71,6 +77,14 @@ struct Inner {
     turns: BTreeMap<EndpointId, Option<Arc<Endpoint>>>,
     followed: BTreeMap<NetworkName, PlanRevision>,
     alive: BTreeSet<NodeName>,
+    /// Stations as the store has them; the view has those of living nodes.
+    stations: BTreeMap<NetworkName, BTreeMap<MacAddr, Arc<Station>>>,
+    /// Who is told what the store says of stations.
+    words: Option<mpsc::UnboundedSender<attached::Word>>,
+    /// Networks whose ports and stations were told, or cannot be for now.
+    attached_heard: BTreeSet<NetworkName>,
+    /// Whether this node's ports were told, or cannot be for now.
+    ports_heard: bool,
     /// Another living host has this node's name.
     name_taken: Option<NameTaken>,
 }
@@ -93,12 +107,14 @@ pub(super) struct Registry {
     inner: Arc<Mutex<Inner>>,
     ledger: Ledger,
     programmer: Programmer,
-    /// Cluster networks of which this node has an endpoint.
+    /// Cluster networks of which this node has an endpoint or a port.
     present: Arc<watch::Sender<BTreeSet<NetworkName>>>,
     /// Woken when this node's endpoints have changed.
     pub(super) changed: Arc<Notify>,
     /// Woken when a network becomes known.
     followed: Arc<Notify>,
+    /// Woken when ports, networks or other nodes' endpoints have changed.
+    pub(super) surroundings_changed: Arc<Notify>,
     /// Woken when a creation or removal of an endpoint has ended.
     turned: Arc<Notify>,
 }
@@ -124,6 +140,7 @@ pub(super) struct Restored {
     networks: Vec<Network>,
     nodes: Vec<Node>,
     remote: Vec<Endpoint>,
+    ports: Vec<PortAttachment>,
 }
 
 fn cached<T: serde::de::DeserializeOwned>(entries: &[(String, Vec<u8>)], prefix: &str) -> Vec<T> {
@@ -140,25 +157,41 @@ impl Restored {
     ///
     /// # Errors
     /// It cannot be read; the cache alone may be unreadable.
-    pub(super) fn load(ledger: &Ledger) -> Result<Restored, StoreError> {
+    pub(super) fn load(ledger: &Ledger, node: &NodeName) -> Result<Restored, StoreError> {
         let cache = ledger.load(Table::Cache)?;
         let local: Vec<LocalEndpoint> =
             ledger.load_json(Table::Endpoints)?.into_iter().map(|(_, value)| value).collect();
-        let followed: BTreeSet<&NetworkName> = local.iter().map(|local| &local.endpoint.network).collect();
+        let own_ports = cached::<PortAttachment>(&cache, keys::PORTS);
+        let followed: BTreeSet<&NetworkName> = local
+            .iter()
+            .map(|local| &local.endpoint.network)
+            .chain(own_ports.iter().filter(|port| port.node == *node).map(|port| &port.network))
+            .collect();
+        let (ports, stale_ports): (Vec<PortAttachment>, Vec<PortAttachment>) =
+            cached::<PortAttachment>(&cache, keys::ATTACHED)
+                .into_iter()
+                .partition(|port| followed.contains(&port.network));
         // What is not followed is never put right, and would keep its addresses from being used here.
         let (remote, stale): (Vec<Endpoint>, Vec<Endpoint>) = cached::<Endpoint>(&cache, keys::ENDPOINTS)
             .into_iter()
             .partition(|endpoint| followed.contains(&endpoint.network));
         let key = |endpoint: &Endpoint| keys::endpoint(&endpoint.network, &endpoint.id);
         ledger.write_behind(
-            stale.iter().map(|endpoint| LedgerWrite::delete(Table::Cache, key(endpoint))).collect(),
+            stale
+                .iter()
+                .map(key)
+                .chain(stale_ports.iter().map(keys::attached_port))
+                .map(|key| LedgerWrite::delete(Table::Cache, key))
+                .collect(),
         );
+        let ports = own_ports.iter().cloned().chain(ports).collect();
         Ok(Restored {
             docker_networks: ledger.load_json(Table::Networks)?.into_iter().map(|(_, value)| value).collect(),
             local,
             networks: cached(&cache, keys::NETWORKS),
             nodes: cached(&cache, keys::NODES),
             remote,
+            ports,
         })
     }
 
@@ -176,6 +209,7 @@ impl Restored {
             .chain(self.nodes.iter().map(|node| Change::SetNode(Arc::new(node.clone()))))
             .chain(self.remote.iter().map(|endpoint| Change::SetEndpoint(Arc::new(endpoint.clone()))))
             .chain(self.local.iter().map(|local| Change::SetEndpoint(local.endpoint.clone())))
+            .chain(self.ports.iter().map(|port| Change::SetPort(Arc::new(port.clone()))))
             .collect()
     }
 }
@@ -218,6 +252,10 @@ impl Registry {
             let of_network = inner.view.endpoints.entry(endpoint.network.clone()).or_default();
             of_network.insert(endpoint.id.clone(), endpoint);
         }
+        for port in restored.ports {
+            let of_network = inner.view.ports.entry(port.network.clone()).or_default();
+            of_network.insert((port.node.clone(), port.at()), Arc::new(port));
+        }
         for local in restored.local {
             inner.local.insert(local.endpoint.id.clone(), local);
         }
@@ -230,6 +268,7 @@ impl Registry {
             present: Arc::new(present),
             changed: Arc::new(Notify::new()),
             followed: Arc::new(Notify::new()),
+            surroundings_changed: Arc::new(Notify::new()),
             turned: Arc::new(Notify::new()),
         };
         registry.update_present(&mut registry.lock());
@@ -249,7 +288,7 @@ impl Registry {
         &self.node
     }
 
-    /// Follows the cluster networks of which this node has an endpoint.
+    /// Follows the cluster networks of which this node has an endpoint or a port.
     pub(super) fn present(&self) -> watch::Receiver<BTreeSet<NetworkName>> {
         self.present.subscribe()
     }
@@ -262,6 +301,7 @@ impl Registry {
             .values()
             .filter(|local| local.endpoint.phase != Phase::Left)
             .map(|local| local.endpoint.network.clone())
+            .chain(inner.view.ports_of(&self.node).map(|port| port.network.clone()))
             .filter(is_cluster)
             .collect();
         self.present.send_if_modified(|before| {
@@ -554,6 +594,7 @@ impl Registry {
         }
         self.ledger.write_behind(cache);
         self.update_present(&mut inner);
+        self.surroundings_changed.notify_one();
         forgotten
     }
 
@@ -618,6 +659,7 @@ impl Registry {
 
     pub(super) fn follow_alive(&self, alive: Vec<NodeName>, gone: Gone<NodeName>) {
         let mut inner = self.lock();
+        let before = inner.alive.clone();
         match gone {
             Gone::AllOthers => inner.alive = alive.into_iter().collect(),
             Gone::These(names) => {
@@ -625,6 +667,7 @@ impl Registry {
                 inner.alive.retain(|name| !names.contains(name));
             }
         }
+        self.stations_of_living(&mut inner, &before);
     }
 
     /// Takes over the endpoints that other nodes have in a network. True if somebody has removed one of this node's.
@@ -665,6 +708,7 @@ impl Registry {
         }
         self.apply(changes);
         self.ledger.write_behind(cache);
+        self.surroundings_changed.notify_one();
         lost
     }
 
@@ -687,6 +731,7 @@ impl Registry {
     pub(super) fn unfollow(&self, network: &NetworkName) {
         self.lock().followed.remove(network);
         self.follow_endpoints(network, Vec::new(), Gone::AllOthers);
+        self.forget_attached(network);
     }
 
     /// Waits until a network's endpoints on other nodes are known, and tells the revision that has them. Local

@@ -42,7 +42,7 @@ impl Host {
     fn of_cluster(name: &str, dir: &TempDir, store: Arc<dyn Store>) -> Host {
         let node: NodeName = name.parse().unwrap();
         let ledger = Ledger::open(&dir.path().join(format!("ledger-{name}.redb"))).unwrap();
-        let restored = Restored::load(&ledger).unwrap();
+        let restored = Restored::load(&ledger, &node).unwrap();
         let links = Links::new().unwrap();
         let mut facts = Facts::new(node.clone());
         facts.underlay = Some("192.0.2.1".parse().unwrap());

@@ -6,6 +6,7 @@
 //! | `sluice network ls`, `inspect NAME`, `create NAME`, `rm NAME` | the cluster's networks |
 //! | `sluice endpoint ls`, `inspect ID`, `rm ID` | the endpoints of all nodes; the beginning of an id does |
 //! | `sluice node ls`, `inspect NAME`, `rm NAME` | the nodes |
+//! | `sluice port attach PORT --network NAME`, `detach PORT`, `ls` | ports of switches in networks |
 //! | `sluice status` | how this node is, and what is wrong |
 //! | `sluice doctor` | checks what the agent needs, whether or not it runs |
 //! | `sluice version` | the version |
@@ -34,10 +35,11 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand};
 
 use crate::api::admin::{
-    AdminError, Backend, Client, CreateNetwork, StoreBackend, StoreSettings, SubnetView, resolve_endpoint,
+    AdminError, AttachPort, Backend, Client, CreateNetwork, StoreBackend, StoreSettings, SubnetView,
+    resolve_endpoint,
 };
 use crate::config::{AgentArgs, AgentConfig, ClientArgs, ClientConfig, ConfigError, LogFormat};
-use crate::model::{NetworkName, NetworkOptions, NodeName, Subnet};
+use crate::model::{LinkName, NetworkName, NetworkOptions, NodeName, PortTag, Subnet, VlanId};
 use crate::store::Etcd;
 use output::Output;
 
@@ -61,6 +63,8 @@ enum Command {
     Endpoint(Group<EndpointAction>),
     /// The nodes: hosts that run an agent
     Node(Group<NodeAction>),
+    /// The ports of switches that are members of networks
+    Port(Group<PortAction>),
     /// How this node is, and what is wrong
     Status(Common),
     /// Check what the agent needs
@@ -186,6 +190,44 @@ enum NodeAction {
         /// Remove its endpoints too, and give their addresses back
         #[arg(long)]
         force: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum PortAction {
+    /// Make a port of a switch a member of a network
+    Attach {
+        /// The port's link on the switch, such as swp1
+        port: LinkName,
+        /// The network
+        #[arg(long, value_name = "NAME")]
+        network: NetworkName,
+        /// Only the frames of this VLAN, which have its tag on the port [default: the frames without a tag]
+        #[arg(long)]
+        vlan: Option<VlanId>,
+        /// The switch [default: the one whose agent is asked]
+        #[arg(long, value_name = "NODE")]
+        node: Option<NodeName>,
+    },
+    /// Take a port of a switch out of its network
+    Detach {
+        /// The port's link on the switch
+        port: LinkName,
+        /// The VLAN of it
+        #[arg(long)]
+        vlan: Option<VlanId>,
+        /// The switch [default: the one whose agent is asked]
+        #[arg(long, value_name = "NODE")]
+        node: Option<NodeName>,
+    },
+    /// List the attached ports
+    Ls {
+        /// Only those of this network
+        #[arg(long, value_name = "NAME")]
+        network: Option<NetworkName>,
+        /// Only those of this switch
+        #[arg(long, value_name = "NODE")]
+        node: Option<NodeName>,
     },
 }
 
@@ -355,6 +397,10 @@ fn run_client(
                 let backend = connect(&group.common, environment)?;
                 endpoint(&*backend, group.action, &mut Output::new(stdout, group.common.json)).await
             }
+            Command::Port(group) => {
+                let backend = connect(&group.common, environment)?;
+                port(&*backend, group.action, &mut Output::new(stdout, group.common.json)).await
+            }
             Command::Node(group) => {
                 let backend = connect(&group.common, environment)?;
                 node(&*backend, group.action, &mut Output::new(stdout, group.common.json)).await
@@ -418,6 +464,23 @@ async fn node(backend: &dyn Backend, action: NodeAction, out: &mut Output<'_>) -
         NodeAction::Ls => show::nodes(out, &backend.nodes().await?)?,
         NodeAction::Inspect { name } => show::node(out, &backend.node(&name).await?)?,
         NodeAction::Rm { name, force } => show::removed(out, &backend.remove_node(&name, force).await?)?,
+    }
+    Ok(())
+}
+
+async fn port(backend: &dyn Backend, action: PortAction, out: &mut Output<'_>) -> Result<(), CliError> {
+    match action {
+        PortAction::Attach { port, network, vlan, node } => {
+            let request = AttachPort { node, port, vlan, network };
+            show::attached(out, &backend.attach_port(request).await?)?;
+        }
+        PortAction::Detach { port, vlan, node } => {
+            let removed = backend.detach_port(node.as_ref(), &PortTag { port, vlan }).await?;
+            show::removed(out, &removed)?;
+        }
+        PortAction::Ls { network, node } => {
+            show::ports(out, &backend.ports(network.as_ref(), node.as_ref()).await?)?;
+        }
     }
     Ok(())
 }

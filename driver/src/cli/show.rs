@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use super::output::{Output, fields, joined, or_dash, table};
 use crate::api::admin::{
-    CreatedNetwork, EndpointDetail, EndpointSummary, NetworkDetail, NetworkSummary, NodeDetail, NodeSummary,
-    Removed, State, Status, StoreStatus,
+    AttachedPort, CreatedNetwork, EndpointDetail, EndpointSummary, LinuxPort, LinuxStatus, NetworkDetail,
+    NetworkSummary, NodeDetail, NodeSummary, PortView, Removed, State, StationView, Status, StoreStatus,
 };
+use crate::linux::Form;
 use crate::model::Phase;
 
 fn phase(phase: Phase) -> &'static str {
@@ -159,20 +160,11 @@ pub(super) fn nodes(out: &mut Output<'_>, nodes: &[NodeSummary]) -> io::Result<(
             if node.alive { "yes" } else { "no" }.to_owned(),
             or_dash(node.underlay),
             or_dash(node.underlay_mtu),
-            dataplane(node),
+            node.dataplane.to_string(),
             node.version.clone(),
             node.endpoint_count.to_string(),
         ]
     })
-}
-
-fn dataplane(node: &NodeSummary) -> String {
-    use crate::model::Dataplane;
-    match node.dataplane {
-        Dataplane::OvsSystem => "ovs-system",
-        Dataplane::OvsNetdev => "ovs-netdev",
-    }
-    .to_owned()
 }
 
 pub(super) fn node(out: &mut Output<'_>, detail: &NodeDetail) -> io::Result<()> {
@@ -186,7 +178,7 @@ pub(super) fn node(out: &mut Output<'_>, detail: &NodeDetail) -> io::Result<()> 
                 ("Underlay", or_dash(node.underlay)),
                 ("Underlay MTU", or_dash(node.underlay_mtu)),
                 ("Encapsulations", joined(&node.encapsulations)),
-                ("Dataplane", dataplane(node)),
+                ("Dataplane", node.dataplane.to_string()),
                 ("Version", node.version.clone()),
                 ("Endpoints", node.endpoint_count.to_string()),
             ],
@@ -195,57 +187,141 @@ pub(super) fn node(out: &mut Output<'_>, detail: &NodeDetail) -> io::Result<()> 
     })
 }
 
+pub(super) fn ports(out: &mut Output<'_>, ports: &[PortView]) -> io::Result<()> {
+    out.rows(ports, ["NODE", "PORT", "VLAN", "NETWORK", "STATIONS", "ATTACHED ON"], |port| {
+        [
+            port.node.to_string(),
+            port.at.port.to_string(),
+            or_dash(port.at.vlan),
+            port.network.to_string(),
+            port.stations.len().to_string(),
+            port.attached_on.to_string(),
+        ]
+    })
+}
+
+pub(super) fn attached(out: &mut Output<'_>, attached: &AttachedPort) -> io::Result<()> {
+    out.object(attached, |out| {
+        let what = if attached.created { "attached" } else { "was attached already" };
+        let PortView { node, at, network, .. } = &attached.port;
+        writeln!(out, "port {at} of node {node} {what} to network {network}")
+    })
+}
+
+fn away(error: &Option<String>) -> String {
+    error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default()
+}
+
+/// What a host forwards with.
+fn host_fields(status: &Status) -> Vec<(&'static str, String)> {
+    let Status { ovs, openflow, docker, .. } = status;
+    let repaired = match (openflow.repaired, openflow.refused) {
+        (0, 0) => String::new(),
+        (repaired, refused) => format!(", {repaired} repaired, {refused} refused"),
+    };
+    vec![
+        (
+            "Open vSwitch",
+            format!(
+                "{}: {} bridge {} datapath {}{}",
+                ovs.state,
+                or_dash(ovs.version.as_ref()),
+                ovs.bridge,
+                or_dash(ovs.datapath.as_ref()),
+                away(&ovs.error)
+            ),
+        ),
+        (
+            "OpenFlow",
+            format!(
+                "{}: generation {}, {} flows{repaired}{}",
+                openflow.state,
+                openflow.generation,
+                openflow.flows,
+                away(&openflow.error)
+            ),
+        ),
+        (
+            "Docker",
+            match docker.state {
+                State::Off => "off".to_owned(),
+                state => format!("{state}: {}{}", or_dash(docker.version.as_ref()), away(&docker.error)),
+            },
+        ),
+    ]
+}
+
+/// What a switch forwards with.
+fn switch_fields(linux: &LinuxStatus) -> Vec<(&'static str, String)> {
+    let form = match &linux.form {
+        Form::Traditional => "a bridge for each network".to_owned(),
+        Form::VlanAware { bridge } => format!("VLAN-aware bridge {bridge}"),
+        Form::Sonic { bridge } => format!("SONiC's bridge {bridge}"),
+    };
+    let repaired = match linux.repaired {
+        0 => String::new(),
+        repaired => format!(", {repaired} repaired"),
+    };
+    vec![
+        ("Dataplane", format!("linux {}: {form}{repaired}{}", linux.state, away(&linux.error))),
+        (
+            "Forwarding",
+            format!(
+                "{} networks, {} remote MACs ({} in hardware), {} addresses answered for",
+                linux.networks, linux.remotes, linux.offloaded, linux.neighbours
+            ),
+        ),
+    ]
+}
+
+fn switch_tables(out: &mut dyn Write, linux: &LinuxStatus) -> io::Result<()> {
+    if !linux.ports.is_empty() {
+        writeln!(out)?;
+        let row = |port: &LinuxPort| {
+            let state = match port.running {
+                Some(true) => "up",
+                Some(false) => "down",
+                None => "missing",
+            };
+            [port.at.port.to_string(), or_dash(port.at.vlan), port.network.to_string(), state.to_owned()]
+        };
+        table(out, ["PORT", "VLAN", "NETWORK", "LINK"], linux.ports.iter().map(row))?;
+    }
+    if !linux.stations.is_empty() {
+        writeln!(out)?;
+        let row = |station: &StationView| {
+            [
+                station.mac.to_string(),
+                station.at.to_string(),
+                station.network.to_string(),
+                joined(&station.addresses),
+            ]
+        };
+        table(out, ["STATION", "PORT", "NETWORK", "ADDRESSES"], linux.stations.iter().map(row))?;
+    }
+    Ok(())
+}
+
 pub(super) fn status(out: &mut Output<'_>, status: &Status) -> io::Result<()> {
     out.object(status, |out| {
-        let away = |error: &Option<String>| match error {
-            Some(error) => format!(" ({error})"),
-            None => String::new(),
-        };
-        let Status { store, ovs, openflow, docker, .. } = status;
-        let repaired = match (openflow.repaired, openflow.refused) {
-            (0, 0) => String::new(),
-            (repaired, refused) => format!(", {repaired} repaired, {refused} refused"),
-        };
-        fields(
-            out,
-            &[
-                ("Node", status.node.to_string()),
-                ("Agent", format!("{}, up {}", status.version, duration(status.uptime_seconds))),
-                ("Store", format!("{}: {}{}", store.state, store_name(store), away(&store.error))),
-                (
-                    "Open vSwitch",
-                    format!(
-                        "{}: {} bridge {} datapath {}{}",
-                        ovs.state,
-                        or_dash(ovs.version.as_ref()),
-                        ovs.bridge,
-                        or_dash(ovs.datapath.as_ref()),
-                        away(&ovs.error)
-                    ),
-                ),
-                (
-                    "OpenFlow",
-                    format!(
-                        "{}: generation {}, {} flows{repaired}{}",
-                        openflow.state,
-                        openflow.generation,
-                        openflow.flows,
-                        away(&openflow.error)
-                    ),
-                ),
-                (
-                    "Docker",
-                    match docker.state {
-                        State::Off => "off".to_owned(),
-                        state => {
-                            format!("{state}: {}{}", or_dash(docker.version.as_ref()), away(&docker.error))
-                        }
-                    },
-                ),
-                ("Networks", status.networks.to_string()),
-                ("Endpoints", status.endpoints.to_string()),
-            ],
-        )?;
+        let store = &status.store;
+        let mut lines = vec![
+            ("Node", status.node.to_string()),
+            ("Agent", format!("{}, up {}", status.version, duration(status.uptime_seconds))),
+            ("Store", format!("{}: {}{}", store.state, store_name(store), away(&store.error))),
+        ];
+        lines.extend(match &status.linux {
+            Some(linux) => switch_fields(linux),
+            None => host_fields(status),
+        });
+        lines.push(("Networks", status.networks.to_string()));
+        if status.linux.is_none() {
+            lines.push(("Endpoints", status.endpoints.to_string()));
+        }
+        fields(out, &lines)?;
+        if let Some(linux) = &status.linux {
+            switch_tables(out, linux)?;
+        }
         if status.problems.is_empty() {
             return writeln!(out, "\nNothing is wrong.");
         }

@@ -47,6 +47,10 @@ macro_rules! keys {
 keys! {
     "node" Text "NAME" [], "This node's name, unique in the cluster [default: the host's name]";
     "underlay" Text "ADDR" [], "The address at which this node takes tunnel packets; without it, no tunnels";
+    "dataplane" Text "ovs|linux" ["ovs"],
+        "What forwards packets: Open vSwitch on a Docker host, or on a switch the kernel's bridges and VXLAN links";
+    "linux-form" Text "FORM" ["traditional"],
+        "How --dataplane linux lays networks on bridges: traditional, vlan-aware[:BRIDGE] or sonic[:BRIDGE]";
     "ovs-rundir" Text "DIR" ["/var/run/openvswitch"], "Open vSwitch's run directory, with db.sock and BRIDGE.mgmt";
     "bridge" Text "NAME" ["br-int"], "The bridge that the agent makes and programs";
     "datapath" Text "auto|system|netdev" ["auto"], "The bridge's datapath: the kernel's, userspace, or what there is";

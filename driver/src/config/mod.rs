@@ -33,6 +33,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::ipam::DefaultPools;
+use crate::linux::Form;
 use crate::model::{Encapsulation, LinkName, NodeName};
 use crate::store::{DEFAULT_CALL_TIMEOUT, EtcdConfig, EtcdTls, EtcdUser};
 use layers::{Given, Layers};
@@ -40,7 +41,7 @@ use value::{DefaultPool, StoreAddress};
 
 pub use args::{AgentArgs, ClientArgs};
 pub use error::{ConfigError, Origin};
-pub use value::{DatapathChoice, LogFilter, LogFormat};
+pub use value::{DatapathChoice, DataplaneChoice, LogFilter, LogFormat};
 
 /// How `sluice agent` is to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,10 @@ pub struct AgentConfig {
     pub node: NodeName,
     /// The address at which it takes tunnel packets; none: it takes part in no tunnel.
     pub underlay: Option<IpAddr>,
+    /// What forwards packets.
+    pub dataplane: DataplaneChoice,
+    /// How networks are laid on bridges, with the linux dataplane.
+    pub linux_form: Form,
     /// Open vSwitch's run directory.
     pub ovs_rundir: PathBuf,
     /// The bridge that the agent programs.
@@ -138,6 +143,8 @@ impl AgentConfig {
         Ok(AgentConfig {
             node,
             underlay: layers.optional("underlay", value::parse_underlay)?,
+            dataplane: layers.parsed("dataplane")?,
+            linux_form: layers.required("linux-form", value::parse_form)?,
             ovs_rundir: layers.required("ovs-rundir", value::parse_path)?,
             bridge: layers.parsed("bridge")?,
             datapath: layers.parsed("datapath")?,

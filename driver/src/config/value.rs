@@ -7,7 +7,50 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::model::Subnet;
+use crate::linux::Form;
+use crate::model::{LinkName, Subnet};
+
+/// What forwards packets on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum DataplaneChoice {
+    /// Open vSwitch, on a host with Docker.
+    #[default]
+    Ovs,
+    /// Linux bridges and VXLAN links, on a switch.
+    Linux,
+}
+
+impl FromStr for DataplaneChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "ovs" => Ok(Self::Ovs),
+            "linux" => Ok(Self::Linux),
+            _ => Err("ovs (a Docker host) or linux (a switch) is wanted".to_owned()),
+        }
+    }
+}
+
+/// How networks are laid on a switch's bridges: `traditional`, `vlan-aware[:BRIDGE]` or `sonic[:BRIDGE]`.
+pub(super) fn parse_form(text: &str) -> Result<Form, String> {
+    let (form, bridge) = match text.split_once(':') {
+        Some((form, bridge)) => (form, Some(bridge)),
+        None => (text, None),
+    };
+    let named = |default: &str| {
+        bridge
+            .unwrap_or(default)
+            .parse::<LinkName>()
+            .map_err(|error| format!("{error}, as in {form}:{default}"))
+    };
+    match (form, bridge) {
+        ("traditional", None) => Ok(Form::Traditional),
+        ("vlan-aware", _) => Ok(Form::VlanAware { bridge: named("sl-bridge")? }),
+        ("sonic", _) => Ok(Form::Sonic { bridge: named("Bridge")? }),
+        _ => Err("traditional, vlan-aware, vlan-aware:BRIDGE, sonic or sonic:BRIDGE is wanted".to_owned()),
+    }
+}
 
 /// Which datapath the bridge gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -1,4 +1,4 @@
-//! What there is: networks, nodes and endpoints, as they are kept in the store.
+//! What there is: networks, nodes, endpoints and attached ports, as they are kept in the store.
 //!
 //! Values parse into these types once, at the edge, and are valid from then on. Every object keeps the fields
 //! that it does not know, so that an older agent does not erase what a newer one wrote.
@@ -9,6 +9,7 @@ mod ids;
 mod network;
 mod node;
 mod options;
+mod port;
 mod subnet;
 
 pub use encapsulation::{Encapsulation, EncapsulationParseError};
@@ -19,6 +20,7 @@ pub use ids::{
 pub use network::{Disagreement, LOCAL_PREFIX, Network, NetworkSpec, Origin, SpecError};
 pub use node::{Dataplane, Node};
 pub use options::{External, NetworkOptions, OptionError};
+pub use port::{CannotCarry, PortAttachment, PortTag, Station, can_carry};
 pub use subnet::{Subnet, SubnetError};
 
 /// Fields of a stored object that this version does not know, kept as they came.

@@ -1,5 +1,6 @@
 //! A node: one host or switch that runs the agent.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,33 @@ pub enum Dataplane {
     OvsSystem,
     /// Open vSwitch with the userspace datapath.
     OvsNetdev,
+    /// Linux bridges and VXLAN devices: a white-box switch.
+    Linux,
+}
+
+impl Dataplane {
+    /// The name in the store, in flags and in what commands print.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OvsSystem => "ovs-system",
+            Self::OvsNetdev => "ovs-netdev",
+            Self::Linux => "linux",
+        }
+    }
+
+    /// The encapsulations that it can do.
+    pub const fn encapsulations(self) -> &'static [Encapsulation] {
+        match self {
+            Self::OvsSystem | Self::OvsNetdev => &Encapsulation::ALL,
+            Self::Linux => &[Encapsulation::Vxlan],
+        }
+    }
+}
+
+impl fmt::Display for Dataplane {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
+    }
 }
 
 /// A host or switch that runs the agent.

@@ -18,6 +18,7 @@
 //! next rounds go on, since the kernel takes its time over a link; an EndpointID is never used again.
 
 mod flows;
+mod linux;
 mod spares;
 mod task;
 
@@ -26,14 +27,19 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ofctl::MacAddr;
 use ofctl::wire::OfPort;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
+pub use self::linux::{LinuxConfig, LinuxState, LocalStation, MemberState, Sighted};
 use self::spares::Spares;
 use self::task::Task;
 use super::link::Links;
-use crate::model::{Dataplane, Endpoint, EndpointId, LinkName, Network, NetworkName, Node, NodeName};
+use crate::model::{
+    Dataplane, Endpoint, EndpointId, LinkName, Network, NetworkName, Node, NodeName, PortAttachment, PortTag,
+    Station,
+};
 use crate::plan::tables::Generation;
 use crate::plan::{Facts, Planner};
 
@@ -67,6 +73,18 @@ pub enum Change {
     SetEndpoint(Arc<Endpoint>),
     /// An endpoint is gone.
     RemoveEndpoint(NetworkName, EndpointId),
+    /// A switch port is attached.
+    SetPort(Arc<PortAttachment>),
+    /// A switch port is not attached any more.
+    RemovePort(NetworkName, NodeName, PortTag),
+    /// A station is there, or elsewhere.
+    SetStation(Arc<Station>),
+    /// A station is gone, or its node is.
+    RemoveStation(NetworkName, MacAddr),
+    /// This switch has seen a MAC on a port of its own, and the store does not know yet.
+    Claim(NetworkName, MacAddr),
+    /// The store knows, or it was not so.
+    Unclaim(NetworkName, MacAddr),
     /// The MTU of the underlay's link was found out, in bytes.
     UnderlayMtu(Option<u16>),
 }
@@ -116,6 +134,30 @@ pub struct State {
     pub faults: BTreeMap<EndpointId, String>,
     /// Other ports that could not be made, and why.
     pub port_faults: BTreeMap<LinkName, String>,
+    /// What a switch without Open vSwitch has.
+    pub linux: Option<LinuxState>,
+}
+
+impl State {
+    /// That of a node of which nothing is known yet.
+    fn unknown(dataplane: Option<Dataplane>) -> State {
+        let waiting = || Reachability::Down("not connected yet".to_owned());
+        State {
+            revision: PlanRevision(0),
+            switch: waiting(),
+            version: None,
+            dataplane,
+            openflow: waiting(),
+            generation: None,
+            ofports: HashMap::new(),
+            flows: 0,
+            repaired: 0,
+            refused: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            port_faults: BTreeMap::new(),
+            linux: None,
+        }
+    }
 }
 
 /// Why an endpoint is not programmed.
@@ -147,29 +189,39 @@ pub struct Programmer {
 impl Programmer {
     /// Starts the task. The first round makes the node as `initial` wants it, so everything known must be in.
     pub fn start(config: Config, facts: Facts, links: Links, initial: Vec<Change>) -> Programmer {
-        let (sender, inbox) = mpsc::unbounded_channel();
-        let waiting = || Reachability::Down("not connected yet".to_owned());
-        let (state, receiver) = watch::channel(State {
-            revision: PlanRevision(0),
-            switch: waiting(),
-            version: None,
-            dataplane: config.dataplane,
-            openflow: waiting(),
-            generation: None,
-            ofports: HashMap::new(),
-            flows: 0,
-            repaired: 0,
-            refused: BTreeMap::new(),
-            faults: BTreeMap::new(),
-            port_faults: BTreeMap::new(),
-        });
-        let spares = Spares::default();
-        let task_spares = spares.clone();
-        let programmer =
-            Programmer { inbox: Arc::new(Mutex::new((PlanRevision(0), sender))), state: receiver, spares };
-        programmer.apply(initial);
-        tokio::spawn(Task::new(config, Planner::new(facts), links, inbox, state, task_spares).run());
+        let (programmer, inbox, state) = Programmer::handle(config.dataplane, initial);
+        let spares = programmer.spares.clone();
+        tokio::spawn(Task::new(config, Planner::new(facts), links, inbox, state, spares).run());
         programmer
+    }
+
+    /// Starts the task of a switch without Open vSwitch: Linux bridges and VXLAN links instead. It begins when `heard`
+    /// says that everything known is in, and tells what is seen on the ports.
+    pub fn start_linux(
+        config: LinuxConfig,
+        facts: Facts,
+        initial: Vec<Change>,
+        heard: watch::Receiver<bool>,
+    ) -> (Programmer, mpsc::UnboundedReceiver<Sighted>) {
+        let (programmer, inbox, state) = Programmer::handle(Some(Dataplane::Linux), initial);
+        let (sighted, sightings) = mpsc::unbounded_channel();
+        tokio::spawn(linux::Task::new(config, facts, inbox, state, heard, sighted).run());
+        (programmer, sightings)
+    }
+
+    fn handle(
+        dataplane: Option<Dataplane>,
+        initial: Vec<Change>,
+    ) -> (Programmer, mpsc::UnboundedReceiver<Batch>, watch::Sender<State>) {
+        let (sender, inbox) = mpsc::unbounded_channel();
+        let (state, receiver) = watch::channel(State::unknown(dataplane));
+        let programmer = Programmer {
+            inbox: Arc::new(Mutex::new((PlanRevision(0), sender))),
+            state: receiver,
+            spares: Spares::default(),
+        };
+        programmer.apply(initial);
+        (programmer, inbox, state)
     }
 
     /// Hands changes over, and tells the revision that will have them.

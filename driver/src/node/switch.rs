@@ -30,6 +30,8 @@ pub(super) struct Observation {
     pub errors: HashMap<LinkName, String>,
     /// The integration bridge's datapath, if the bridge is there.
     pub dataplane: Option<Dataplane>,
+    /// The node whose mark the integration bridge has.
+    pub owner: Option<String>,
     /// ovs-vswitchd's release.
     pub version: Option<String>,
     /// Whether the userspace datapath takes packets with unfinished checksums (`userspace-tso-enable`).
@@ -47,6 +49,7 @@ pub(super) fn observe(replica: &Replica, node: &str, bridge: &str) -> Observatio
     for on in switch.bridges() {
         if on.name() == bridge {
             seen.dataplane = Some(dataplane_of(on.datapath_type()));
+            seen.owner = on.external_ids().remove(MARK);
         }
         for port in switch.ports(&on).filter(|port| port.external_id(MARK) == Some(node)) {
             let Ok(name) = port.name().parse::<LinkName>() else { continue };
@@ -100,7 +103,8 @@ pub(super) fn likely_dataplane() -> Dataplane {
 /// The integration bridge: nothing is forwarded but by our flows, whatever becomes of the agent.
 pub(super) fn integration_bridge(name: &str, dataplane: Dataplane, node: &str) -> BridgeSpec {
     let datapath_type = match dataplane {
-        Dataplane::OvsSystem => "system",
+        // The dataplane without Open vSwitch has a programmer of its own, which makes no such bridge.
+        Dataplane::OvsSystem | Dataplane::Linux => "system",
         Dataplane::OvsNetdev => "netdev",
     };
     BridgeSpec::new(name).datapath_type(datapath_type).fail_mode(FailMode::Secure).external_id(MARK, node)

@@ -1,5 +1,5 @@
-//! Tables 44 and 45: broadcast and multicast, one copy for each local member and one for each other node that has
-//! members.
+//! Tables 43, 44 and 45: broadcast and multicast, one copy for each local member and one for each other node that has
+//! members, or ports, of the network; and what only a switch with ports can know, one copy for each of those.
 //!
 //! The destinations are spread over [`CHUNKS`] flows a table, so that a change rewrites a sixteenth of them and no
 //! flow's actions come near the 64 KiB that a message can hold. Table 40 looks up the chunks that exist. A packet
@@ -12,6 +12,9 @@
 //! table=44, priority=100,reg9=0x5,metadata=0x7/0xffffff actions=output:5,output:21
 //! table=45, priority=100,reg9=0x2,metadata=0x7/0xffffff
 //!     actions=set_field:0x7->tun_id,set_field:172.31.0.2->tun_dst,output:1
+//! table=43, priority=100,metadata=0x7/0xffffff actions=load:0x13->NXM_NX_REG9[],resubmit(,45)
+//! table=45, priority=100,reg9=0x13,metadata=0x7/0xffffff
+//!     actions=set_field:0x7->tun_id,set_field:172.31.0.9->tun_dst,output:1
 //! ```
 
 use std::collections::BTreeSet;
@@ -22,7 +25,7 @@ use ofctl::flow::FlowEntry;
 use ofctl::wire::{Action, Cookie, Field, Match, OfPort, TableId};
 
 use super::l2::tag;
-use super::tables::{FLOOD_CHUNK, FLOOD_LOCAL, FLOOD_REMOTE, L2, Source, in_network, object_of};
+use super::tables::{FLOOD_CHUNK, FLOOD_LOCAL, FLOOD_REMOTE, L2, Source, TO_PORTS, in_network, object_of};
 use super::tunnel::{destination, set_destination};
 use crate::model::{Network, NodeName};
 
@@ -39,14 +42,20 @@ pub(super) fn chunk_of_node(node: &NodeName) -> u8 {
     (object_of(node.as_str()) % u32::from(CHUNKS)) as u8
 }
 
+/// The chunk of a switch with ports, among those of table 45.
+pub(super) fn chunk_of_switch(node: &NodeName) -> u8 {
+    CHUNKS + chunk_of_node(node)
+}
+
 /// Which chunks a network's floods have on this node.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Chunks {
     pub local: BTreeSet<u8>,
     pub remote: BTreeSet<u8>,
+    pub switches: BTreeSet<u8>,
 }
 
-/// Table 40: group addresses are looked up chunk by chunk.
+/// Tables 40 and 43: group addresses, and the switches with ports, are looked up chunk by chunk.
 pub(super) fn network(network: &Network, chunks: &Chunks, cookie: Cookie, flows: &mut Vec<FlowEntry>) {
     let group = |matching: Match| {
         let bit = MacAddr([1, 0, 0, 0, 0, 0]);
@@ -58,6 +67,14 @@ pub(super) fn network(network: &Network, chunks: &Chunks, cookie: Cookie, flows:
         };
         chunks.iter().flat_map(actions).collect::<Vec<_>>()
     };
+    if !chunks.switches.is_empty() {
+        flows.push(
+            FlowEntry::new(TO_PORTS, 100)
+                .cookie(cookie)
+                .matching(in_network(network.id))
+                .apply(look_up(&chunks.switches, FLOOD_REMOTE)),
+        );
+    }
     if !chunks.local.is_empty() {
         flows.push(
             FlowEntry::new(L2, 45)

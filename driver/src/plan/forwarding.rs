@@ -9,9 +9,9 @@ use ofctl::packet::Frame;
 use ofctl::sim::{Switch, Tunnel, verify_checksums};
 use ofctl::wire::OfPort;
 
-use super::tests::{endpoint, facts, name, network, node};
+use super::tests::{endpoint, facts, name, network, node, port as switch_port, station, switch};
 use super::{Facts, Planner, ports};
-use crate::model::{Encapsulation, Endpoint, NetworkName};
+use crate::model::{Encapsulation, Endpoint, NetworkName, Station};
 
 const HOSTS: [u8; 3] = [1, 2, 3];
 /// An address that no node has.
@@ -35,12 +35,32 @@ struct Lab {
     switches: Vec<Switch>,
 }
 
+/// The number of a white-box switch with ports of `blue`, and of its underlay address. What is sent to it counts as
+/// delivered at this port.
+const WHITE_BOX: u8 = 9;
+const TO_WHITE_BOX: OfPort = OfPort(999);
+
 /// A frame that reached an endpoint's port.
 type Delivery = (OfPort, Vec<u8>);
 
 impl Lab {
     /// Networks `blue` and `red` are twins: the same subnets, endpoints with the same addresses.
     fn new(encapsulation: Encapsulation) -> Lab {
+        Lab::with(encapsulation, |_| {})
+    }
+
+    /// As [`Lab::new`], with `blue` on a port of a white-box switch, and this server known behind it.
+    fn with_switch(server: Option<Station>) -> Lab {
+        Lab::with(Encapsulation::Vxlan, |planner| {
+            planner.set_node(Arc::new(switch(WHITE_BOX)));
+            planner.set_port(Arc::new(switch_port("blue", WHITE_BOX, 1)));
+            if let Some(server) = &server {
+                planner.set_station(Arc::new(server.clone()));
+            }
+        })
+    }
+
+    fn with(encapsulation: Encapsulation, also: impl Fn(&mut Planner)) -> Lab {
         let networks = [network("blue", 7, encapsulation), network("red", 8, encapsulation)];
         let mut endpoints = Vec::new();
         for network in ["blue", "red"] {
@@ -67,6 +87,7 @@ impl Lab {
                 if let Some(link) = ports::encapsulation_link(encapsulation) {
                     planner.set_ofport(&link, Some(encapsulation_port(encapsulation)));
                 }
+                also(&mut planner);
                 planner.refresh();
                 Switch::new().with_flows(planner.flows().cloned()).unwrap()
             })
@@ -115,6 +136,9 @@ impl Lab {
             verify_checksums(&output.frame).unwrap();
             if output.port.0 >= 100 {
                 delivered.push((output.port, output.frame.clone()));
+            } else if let Some(tunnel) = output.tunnel.filter(|tunnel| tunnel.dst == underlay(WHITE_BOX)) {
+                assert_eq!(tunnel.id, 7, "blue's VNI");
+                delivered.push((TO_WHITE_BOX, output.frame.clone()));
             } else if let Some(tunnel) = output.tunnel {
                 let far = HOSTS.into_iter().find(|far| underlay(*far) == tunnel.dst).unwrap();
                 assert_ne!(far, host, "a node sends to itself:\n{verdict}");
@@ -376,4 +400,121 @@ fn a_vlan_reaches_physical_hosts() {
     let other_vlan =
         Frame::between(physical.0, lab.v4("blue", 2).0).vlan(999).ip(physical.1, lab.v4("blue", 2).1);
     assert!(switch.run(trunk, None, &other_vlan.udp(2000, 1000).build()).is_drop());
+}
+
+const SERVER: MacAddr = MacAddr([0x00, 0x1b, 0x21, 0, 0, 1]);
+
+fn server_address() -> (MacAddr, IpAddr) {
+    (SERVER, [10, 5, 0, 100].into())
+}
+
+/// What comes from the switch in blue, at a host's tunnel.
+fn from_switch(lab: &Lab, host: u8, frame: &[u8]) -> Vec<Delivery> {
+    let mut delivered = Vec::new();
+    let tunnel = Tunnel { id: 7, src: underlay(WHITE_BOX), dst: underlay(host) };
+    lab.run(host, encapsulation_port(Encapsulation::Vxlan), Some(tunnel), frame, &mut delivered);
+    delivered
+}
+
+#[test]
+fn a_server_behind_a_switch_port_is_reached_and_reaches() {
+    for known in [None, Some(station("blue", WHITE_BOX, 1, None))] {
+        let lab = Lab::with_switch(known.clone());
+        for endpoint in [2, 3, 4] {
+            let there = udp(lab.v4("blue", endpoint), server_address());
+            // Known or not, it goes to the switch alone.
+            assert_eq!(lab.send("blue", endpoint, &there), [(TO_WHITE_BOX, there)], "{known:?}");
+            let back = udp(server_address(), lab.v4("blue", endpoint));
+            let host = lab.host(lab.index("blue", endpoint));
+            assert_eq!(from_switch(&lab, host, &back), [(lab.port("blue", endpoint), back)]);
+        }
+        // Red has no port on the switch.
+        assert_eq!(lab.send("red", 2, &udp(lab.v4("red", 2), server_address())), []);
+    }
+}
+
+#[test]
+fn a_broadcast_reaches_the_switch_once_and_one_from_it_the_local_members() {
+    let lab = Lab::with_switch(None);
+    let everybody = (MacAddr::BROADCAST, IpAddr::from([10, 5, 255, 255]));
+    let mut ports: Vec<_> =
+        lab.send("blue", 2, &udp(lab.v4("blue", 2), everybody)).into_iter().map(|(port, _)| port).collect();
+    ports.sort_unstable();
+    assert_eq!(ports, [lab.port("blue", 3), lab.port("blue", 4), TO_WHITE_BOX]);
+    let from_server = udp(server_address(), everybody);
+    let mut ports: Vec<_> = from_switch(&lab, 1, &from_server).into_iter().map(|(port, _)| port).collect();
+    ports.sort_unstable();
+    assert_eq!(ports, [lab.port("blue", 2), lab.port("blue", 3)], "no second tunnel");
+    // A host without members takes nothing.
+    assert_eq!(from_switch(&lab, 3, &from_server), []);
+}
+
+#[test]
+fn a_question_that_nobody_here_answers_is_put_to_the_switches_alone() {
+    let (mac, address) = {
+        let lab = Lab::new(Encapsulation::Vxlan);
+        let (mac, IpAddr::V4(address)) = lab.v4("blue", 2) else { unreachable!() };
+        (mac, address)
+    };
+    let v4 = |address: IpAddr| match address {
+        IpAddr::V4(v4) => v4,
+        IpAddr::V6(_) => unreachable!(),
+    };
+    let question = Frame::arp_request(mac, address, v4(server_address().1));
+    let silent = Lab::with_switch(Some(station("blue", WHITE_BOX, 1, None)));
+    assert_eq!(silent.send("blue", 2, &question), [(TO_WHITE_BOX, question.clone())]);
+    // Where the address is known nothing is sent.
+    let known = Lab::with_switch(Some(station("blue", WHITE_BOX, 1, Some("10.5.0.100"))));
+    let answer = Frame::arp_reply((SERVER, v4(server_address().1)), (mac, address));
+    assert_eq!(known.send("blue", 2, &question), [(known.port("blue", 2), answer)]);
+    // Endpoints are answered for as ever.
+    let (its_mac, its_address) = silent.v4("blue", 4);
+    let answer = Frame::arp_reply((its_mac, v4(its_address)), (mac, address));
+    let about_endpoint = Frame::arp_request(mac, address, v4(its_address));
+    assert_eq!(silent.send("blue", 2, &about_endpoint), [(silent.port("blue", 2), answer)]);
+    // An announcement of one's own address is for the switches too.
+    let own = Frame::arp_request(mac, address, address);
+    assert_eq!(silent.send("blue", 2, &own), [(TO_WHITE_BOX, own)]);
+    // And the same of neighbour discovery.
+    let lab = silent;
+    let (mac, IpAddr::V6(address)) = lab.v6("blue", 2) else { unreachable!() };
+    let unknown = Frame::neighbour_solicitation(mac, address, "fd00:5::999".parse().unwrap()).build();
+    assert_eq!(lab.send("blue", 2, &unknown), [(TO_WHITE_BOX, unknown)]);
+    // A network without ports keeps its silence.
+    let (mac, red) = lab.v4("red", 2);
+    assert_eq!(lab.send("red", 2, &Frame::arp_request(mac, v4(red), v4(server_address().1))), []);
+}
+
+#[test]
+fn a_servers_questions_reach_endpoints_and_their_replies_the_server() {
+    let lab = Lab::with_switch(Some(station("blue", WHITE_BOX, 1, None)));
+    let (mac, IpAddr::V4(address)) = lab.v4("blue", 2) else { unreachable!() };
+    let (_, IpAddr::V4(server)) = server_address() else { unreachable!() };
+    let question = Frame::arp_request(SERVER, server, address);
+    assert!(from_switch(&lab, 1, &question).contains(&(lab.port("blue", 2), question)));
+    let reply = Frame::arp_reply((mac, address), (SERVER, server));
+    assert_eq!(lab.send("blue", 2, &reply), [(TO_WHITE_BOX, reply)]);
+    let (mac, IpAddr::V6(v6)) = lab.v6("blue", 2) else { unreachable!() };
+    let advertisement =
+        Frame::neighbour_advertisement((mac, v6), (SERVER, SERVER.link_local()), 0x60, v6).build();
+    assert_eq!(lab.send("blue", 2, &advertisement), [(TO_WHITE_BOX, advertisement)]);
+}
+
+/// A server cannot take a container's traffic by sending from its MAC, nor can an endpoint pose as another to servers.
+#[test]
+fn an_endpoints_mac_stays_its_own() {
+    let lab = Lab::new(Encapsulation::Vxlan);
+    for (victim, from) in [(3, 2), (4, 2)] {
+        let (mac, address) = lab.v4("blue", victim);
+        let thief = Station { mac, addresses: vec![address], ..station("blue", WHITE_BOX, 1, None) };
+        let lab = Lab::with_switch(Some(thief));
+        let frame = udp(lab.v4("blue", from), lab.v4("blue", victim));
+        assert_eq!(lab.send("blue", from, &frame), [(lab.port("blue", victim), frame)]);
+    }
+    let lab = Lab::with_switch(None);
+    let (mac, _) = lab.v4("blue", 2);
+    let (other, other_ip) = lab.v4("blue", 3);
+    for frame in [udp((mac, other_ip), server_address()), udp((other, other_ip), server_address())] {
+        assert_eq!(lab.send("blue", 2, &frame), []);
+    }
 }

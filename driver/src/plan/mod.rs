@@ -19,9 +19,28 @@
 //! | 14 [`NEIGHBOUR`](tables::NEIGHBOUR) | [`neighbour`] | the answer to ARP and neighbour solicitations |
 //! | 15 [`ADVERTISE`](tables::ADVERTISE) | [`neighbour`] | the neighbour advertisement's link-layer address |
 //! | 40 [`L2`](tables::L2) | [`l2`] | the port, or the node, that has the destination |
+//! | 43 [`TO_PORTS`](tables::TO_PORTS) | [`flood`] | one copy to each switch that has ports of the network |
 //! | 44 [`FLOOD_LOCAL`](tables::FLOOD_LOCAL) | [`flood`] | copies to members on this node |
 //! | 45 [`FLOOD_REMOTE`](tables::FLOOD_REMOTE) | [`flood`] | one copy to each other node that has members |
 //! | 60 [`OUTPUT`](tables::OUTPUT) | [`classify`] | the packet leaves |
+//!
+//! # Switch ports
+//!
+//! Servers behind the ports of a switch are members that the store does not know until they have sent something, and
+//! forgets when they are silent. So the pipeline never depends on knowing them:
+//!
+//! - A *station*, a MAC that a switch has learned, is a destination like another node's endpoint, at a lesser priority:
+//!   what an endpoint has, nobody takes by sending from its address.
+//! - What an endpoint sends to a MAC that is neither an endpoint's nor a station's goes to the switches that have ports
+//!   of the network, and to nobody else: every other member is known. Networks without ports drop it as before.
+//! - An ARP request or neighbour solicitation without an answer goes the same way; where a station's address is known,
+//!   it is answered as any other. What the asked server replies comes back as unicast.
+//! - Broadcast and multicast reach switches as they reach other nodes with members, once each.
+//! - From a switch come packets as from any node: to local members only. What a station may say is the switch's to
+//!   decide; endpoints are held to their own addresses whoever they speak with, and may advertise them to stations.
+//!
+//! Unknown unicast is therefore at most one copy for each switch with ports, and only while a server is silent for
+//! longer than its switch remembers it, or its switch's agent is gone.
 //!
 //! The gaps are for routing, services and policy. A table without a matching flow drops.
 
@@ -32,6 +51,7 @@ pub mod flood;
 #[cfg(test)]
 mod forwarding;
 pub mod l2;
+pub mod linux;
 pub mod neighbour;
 mod planner;
 pub mod ports;

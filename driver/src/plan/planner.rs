@@ -12,13 +12,15 @@ use ofctl::wire::{OfPort, PacketOut};
 
 use super::announce::{self, Announcement, Audience};
 use super::changes::FlowChanges;
-use super::flood::{self, Chunks, chunk_of_node, chunk_of_port};
+use super::flood::{self, Chunks, chunk_of_node, chunk_of_port, chunk_of_switch};
+use super::neighbour::Strangers;
 use super::ports::{PortsPlan, encapsulation_link, ports};
 use super::tables::{CookieKind, cookie, object_of};
 use super::view::{Facts, View};
 use super::{classify, l2, neighbour, spoof, tunnel};
 use crate::model::{
     Encapsulation, Endpoint, EndpointId, LinkName, Network, NetworkName, Node, NodeName, Phase,
+    PortAttachment, PortTag, Station,
 };
 
 /// How far a flood reaches.
@@ -28,6 +30,8 @@ pub enum Reach {
     Local,
     /// Other nodes.
     Remote,
+    /// Switches that have ports of the network.
+    Ports,
 }
 
 /// The object that a flow exists for.
@@ -49,6 +53,8 @@ pub enum Owner {
     LocalEndpoint(NetworkName, EndpointId),
     /// An endpoint of another node.
     RemoteEndpoint(NetworkName, EndpointId),
+    /// A station behind a switch port.
+    Station(NetworkName, MacAddr),
 }
 
 /// Who is in a network, as far as floods need it.
@@ -56,6 +62,14 @@ pub enum Owner {
 struct Members {
     local: BTreeSet<EndpointId>,
     remote: BTreeMap<NodeName, usize>,
+    /// How many ports other nodes have attached.
+    ports: BTreeMap<NodeName, usize>,
+}
+
+impl Members {
+    fn is_empty(&self) -> bool {
+        self.local.is_empty() && self.remote.is_empty() && self.ports.is_empty()
+    }
 }
 
 /// The flows under one key: the first counts.
@@ -155,6 +169,12 @@ impl Planner {
         for endpoint in view.endpoints.values().flat_map(BTreeMap::values) {
             planner.set_endpoint(endpoint.clone());
         }
+        for port in view.ports.values().flat_map(BTreeMap::values) {
+            planner.set_port(port.clone());
+        }
+        for station in view.stations.values().flat_map(BTreeMap::values) {
+            planner.set_station(station.clone());
+        }
         planner.refresh();
         planner
     }
@@ -244,6 +264,50 @@ impl Planner {
             self.view.endpoints.remove(network);
         }
         self.count(before.as_deref(), None);
+    }
+
+    /// Adds or replaces an attached port.
+    pub fn set_port(&mut self, port: Arc<PortAttachment>) {
+        let (network, node) = (port.network.clone(), port.node.clone());
+        let of_network = self.view.ports.entry(network.clone()).or_default();
+        if of_network.insert((node.clone(), port.at()), port).is_none() {
+            self.count_port(&network, &node, true);
+        }
+    }
+
+    /// Removes an attached port.
+    pub fn remove_port(&mut self, network: &NetworkName, node: &NodeName, at: &PortTag) {
+        let Some(of_network) = self.view.ports.get_mut(network) else { return };
+        let before = of_network.remove(&(node.clone(), at.clone()));
+        if of_network.is_empty() {
+            self.view.ports.remove(network);
+        }
+        if before.is_some() {
+            self.count_port(network, node, false);
+        }
+    }
+
+    /// Adds or replaces a station.
+    pub fn set_station(&mut self, station: Arc<Station>) {
+        let (network, mac) = (station.network.clone(), station.mac);
+        let of_network = self.view.stations.entry(network.clone()).or_default();
+        let before = of_network.insert(mac, station.clone());
+        let has_same_flows =
+            |before: &Arc<Station>| before.node == station.node && before.addresses == station.addresses;
+        if !before.as_ref().is_some_and(has_same_flows) {
+            self.dirty.insert(Owner::Station(network, mac));
+        }
+    }
+
+    /// Removes a station.
+    pub fn remove_station(&mut self, network: &NetworkName, mac: MacAddr) {
+        let Some(of_network) = self.view.stations.get_mut(network) else { return };
+        if of_network.remove(&mac).is_some() {
+            self.dirty.insert(Owner::Station(network.clone(), mac));
+        }
+        if of_network.is_empty() {
+            self.view.stations.remove(network);
+        }
     }
 
     /// Tells which port a link has become on the integration bridge, or that it is gone.
@@ -346,6 +410,10 @@ impl Planner {
         for chunk in 0..flood::CHUNKS {
             self.dirty.insert(Owner::Flood(name.clone(), Reach::Local, chunk));
             self.dirty.insert(Owner::Flood(name.clone(), Reach::Remote, chunk));
+            self.dirty.insert(Owner::Flood(name.clone(), Reach::Ports, flood::CHUNKS + chunk));
+        }
+        for mac in self.view.stations.get(name).into_iter().flat_map(BTreeMap::keys) {
+            self.dirty.insert(Owner::Station(name.clone(), *mac));
         }
         for endpoint in self.view.endpoints.get(name).into_iter().flat_map(BTreeMap::values) {
             self.dirty.insert(owner_of(&self.facts, endpoint));
@@ -355,13 +423,46 @@ impl Planner {
     fn touch_node(&mut self, name: &NodeName) {
         self.dirty.insert(Owner::Node(name.clone()));
         for (network, members) in &self.members {
-            if members.remote.contains_key(name) {
+            if members.remote.contains_key(name) || members.ports.contains_key(name) {
                 self.dirty.insert(Owner::Network(network.clone()));
                 self.dirty.insert(Owner::Flood(network.clone(), Reach::Remote, chunk_of_node(name)));
+                self.dirty.insert(Owner::Flood(network.clone(), Reach::Ports, chunk_of_switch(name)));
+            }
+        }
+        for station in self.view.stations.values().flat_map(BTreeMap::values) {
+            if station.node == *name {
+                self.dirty.insert(Owner::Station(station.network.clone(), station.mac));
             }
         }
         for endpoint in self.view.endpoints_of(name) {
             self.dirty.insert(owner_of(&self.facts, endpoint));
+        }
+    }
+
+    /// Counts an attached port in or out, and marks what depends on it.
+    fn count_port(&mut self, name: &NetworkName, node: &NodeName, is_in: bool) {
+        if *node == self.facts.node {
+            return;
+        }
+        let members = self.members.entry(name.clone()).or_default();
+        let had_ports = !members.ports.is_empty();
+        let ports = members.ports.entry(node.clone()).or_default();
+        *ports = if is_in { *ports + 1 } else { *ports - 1 };
+        let is_edge = *ports <= 1;
+        if *ports == 0 {
+            members.ports.remove(node);
+        }
+        let has_ports = !members.ports.is_empty();
+        if members.is_empty() {
+            self.members.remove(name);
+        }
+        if had_ports != has_ports {
+            // Whether there are strangers changes what every endpoint may ask and answer.
+            self.touch_network(name);
+        } else if is_edge {
+            self.dirty.insert(Owner::Network(name.clone()));
+            self.dirty.insert(Owner::Flood(name.clone(), Reach::Remote, chunk_of_node(node)));
+            self.dirty.insert(Owner::Flood(name.clone(), Reach::Ports, chunk_of_switch(node)));
         }
     }
 
@@ -405,7 +506,7 @@ impl Planner {
             if !is_present {
                 self.neighbours.remove(name);
             }
-            if members.local.is_empty() && members.remote.is_empty() {
+            if members.is_empty() {
                 self.members.remove(name);
             }
             let owner = owner_of(&self.facts, endpoint);
@@ -473,8 +574,22 @@ impl Planner {
         members.local.iter().filter_map(endpoint).filter_map(|endpoint| self.facts.endpoint_port(endpoint))
     }
 
+    /// Other nodes that have members or ports, with their tunnel ends.
     fn remote_nodes<'a>(&'a self, members: &'a Members) -> impl Iterator<Item = (&'a NodeName, IpAddr)> + 'a {
-        members.remote.keys().filter_map(|name| Some((name, self.view.nodes.get(name)?.underlay?)))
+        let ports_alone = members.ports.keys().filter(|name| !members.remote.contains_key(*name));
+        self.tunnel_ends(members.remote.keys().chain(ports_alone))
+    }
+
+    fn tunnel_ends<'a>(
+        &'a self,
+        names: impl Iterator<Item = &'a NodeName> + 'a,
+    ) -> impl Iterator<Item = (&'a NodeName, IpAddr)> + 'a {
+        names.filter_map(|name| Some((name, self.view.nodes.get(name)?.underlay?)))
+    }
+
+    fn strangers(&self, network: &Network) -> Strangers {
+        let has_ports = self.members.get(&network.name).is_some_and(|members| !members.ports.is_empty());
+        Strangers::of(network, has_ports)
     }
 
     fn chunks(&self, network: &Network, members: &Members) -> Chunks {
@@ -483,7 +598,14 @@ impl Planner {
             (Encapsulation::Vlan, Some(_)) => BTreeSet::from([0]),
             (_, Some(_)) => self.remote_nodes(members).map(|(name, _)| chunk_of_node(name)).collect(),
         };
-        Chunks { local: self.local_ports(&network.name, members).map(chunk_of_port).collect(), remote }
+        let switches = match self.facts.encapsulation_port(network.encapsulation) {
+            Some(_) if self.strangers(network).may_be_behind_ports() => {
+                self.tunnel_ends(members.ports.keys()).map(|(name, _)| chunk_of_switch(name)).collect()
+            }
+            _ => BTreeSet::new(),
+        };
+        let local = self.local_ports(&network.name, members).map(chunk_of_port).collect();
+        Chunks { local, remote, switches }
     }
 
     /// The flows of one owner, by the stages in the order of their tables.
@@ -505,8 +627,9 @@ impl Planner {
                     let cookie = cookie(CookieKind::Network, network.id.get());
                     tunnel::network(&self.facts, network, cookie, flows);
                     spoof::network(network, cookie, flows);
-                    neighbour::network(network, cookie, flows);
-                    l2::network(&self.facts, network, cookie, flows);
+                    let strangers = self.strangers(network);
+                    neighbour::network(network, strangers, cookie, flows);
+                    l2::network(&self.facts, network, strangers, cookie, flows);
                     flood::network(network, &self.chunks(network, members), cookie, flows);
                 }
             }
@@ -516,6 +639,7 @@ impl Planner {
                     self.plan_flood(network, members, *reach, *chunk, flows);
                 }
             }
+            Owner::Station(name, mac) => self.plan_station(name, *mac, flows),
             Owner::LocalEndpoint(name, id) | Owner::RemoteEndpoint(name, id) => {
                 let (Some(network), Some(endpoint)) =
                     (self.view.networks.get(name), self.view.endpoint(name, id))
@@ -559,6 +683,36 @@ impl Planner {
                     .collect();
                 flood::remote(network, chunk, port, &nodes, cookie, flows);
             }
+            Reach::Ports => {
+                let Some(port) = self.facts.encapsulation_port(network.encapsulation) else { return };
+                if !self.strangers(network).may_be_behind_ports() {
+                    return;
+                }
+                let nodes: Vec<_> = self
+                    .tunnel_ends(members.ports.keys())
+                    .filter(|(name, _)| chunk_of_switch(name) == chunk)
+                    .map(|(_, underlay)| underlay)
+                    .collect();
+                flood::remote(network, chunk, port, &nodes, cookie, flows);
+            }
+        }
+    }
+
+    fn plan_station(&self, name: &NetworkName, mac: MacAddr, flows: &mut Vec<FlowEntry>) {
+        let station = self.view.stations.get(name).and_then(|of_network| of_network.get(&mac));
+        let (Some(network), Some(station), true) =
+            (self.view.networks.get(name), station, self.members_of(name).is_some())
+        else {
+            return;
+        };
+        let Some(node) = self.view.nodes.get(&station.node).filter(|node| node.name != self.facts.node)
+        else {
+            return;
+        };
+        let cookie = cookie(CookieKind::Station, object_of(&mac.to_string()));
+        if network.encapsulation == Encapsulation::Vxlan {
+            neighbour::station(network, station, cookie, flows);
+            l2::station(&self.facts, network, station, node, cookie, flows);
         }
     }
 
@@ -575,8 +729,9 @@ impl Planner {
             neighbour::endpoint(network, endpoint, cookie, flows);
             if let Some(port) = self.facts.endpoint_port(endpoint) {
                 classify::endpoint(network, port, cookie, flows);
-                spoof::endpoint(network, endpoint, port, cookie, flows);
-                neighbour::own_address(network, endpoint, port, cookie, flows);
+                let strangers = self.strangers(network);
+                spoof::endpoint(endpoint, strangers, port, cookie, flows);
+                neighbour::own_address(strangers, endpoint, port, cookie, flows);
                 l2::local(network, endpoint, port, cookie, flows);
             }
         }

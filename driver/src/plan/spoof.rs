@@ -19,7 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ofctl::flow::FlowEntry;
 use ofctl::wire::{Cookie, Field, Match, OfPort, TableId};
 
-use super::neighbour;
+use super::neighbour::Strangers;
 use super::tables::{L2, NEIGHBOUR, SPOOF, in_network};
 use crate::model::{Endpoint, Network};
 
@@ -45,8 +45,8 @@ pub(super) fn icmpv6(matching: Match, kind: u8) -> Match {
 
 /// What a local endpoint may send.
 pub(super) fn endpoint(
-    network: &Network,
     endpoint: &Endpoint,
+    strangers: Strangers,
     port: OfPort,
     cookie: Cookie,
     flows: &mut Vec<FlowEntry>,
@@ -78,7 +78,7 @@ pub(super) fn endpoint(
                     let solicitation =
                         from(icmpv6(own(), NEIGHBOUR_SOLICITATION)).with(Field::NdSll, endpoint.mac);
                     allow(100, solicitation, NEIGHBOUR);
-                    if neighbour::has_strangers(network) {
+                    if strangers.exist() {
                         let advertisement = from(icmpv6(own(), NEIGHBOUR_ADVERTISEMENT))
                             .with(Field::NdTarget, source)
                             .with(Field::NdTll, endpoint.mac);

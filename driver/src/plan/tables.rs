@@ -20,6 +20,8 @@ pub const NEIGHBOUR: TableId = TableId(14);
 pub const ADVERTISE: TableId = TableId(15);
 /// Forwarding by destination MAC.
 pub const L2: TableId = TableId(40);
+/// To the switches that have ports of the network.
+pub const TO_PORTS: TableId = TableId(43);
 /// Copies to local members, by chunks.
 pub const FLOOD_LOCAL: TableId = TableId(44);
 /// Copies to other nodes, by chunks.
@@ -78,6 +80,8 @@ pub enum CookieKind {
     Network = 3,
     /// A network's floods.
     Flood = 4,
+    /// A station behind a switch port.
+    Station = 5,
 }
 
 /// The first byte of every cookie of ours. A flow without it is somebody else's and is left alone.

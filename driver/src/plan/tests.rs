@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::{
     Dataplane, Encapsulation, Endpoint, EndpointId, LinkName, Network, NetworkName, NetworkSpec, Node,
-    NodeName, Origin, Phase, Subnet, UnknownFields, mac_for,
+    NodeName, Origin, Phase, PortAttachment, PortTag, Station, Subnet, UnknownFields, mac_for,
 };
 
 pub(super) fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
@@ -61,6 +61,45 @@ pub(super) fn endpoint(network: &str, host: u8, number: u16) -> Endpoint {
     }
 }
 
+/// A switch, with the number of its underlay address.
+pub(super) fn switch(index: u8) -> Node {
+    Node {
+        name: name(&format!("sw{index}")),
+        encapsulations: Dataplane::Linux.encapsulations().to_vec(),
+        dataplane: Dataplane::Linux,
+        ..node(index)
+    }
+}
+
+pub(super) fn swp(number: u8) -> PortTag {
+    PortTag { port: name(&format!("swp{number}")), vlan: None }
+}
+
+/// A port of a switch in a network.
+pub(super) fn port(network: &str, switch: u8, number: u8) -> PortAttachment {
+    PortAttachment {
+        node: name(&format!("sw{switch}")),
+        port: swp(number).port,
+        vlan: None,
+        network: name(network),
+        origin: Origin { node: name("h1"), at: 0 },
+        unknown: UnknownFields::new(),
+    }
+}
+
+/// A server behind a switch's first port, whose address is known or not.
+pub(super) fn station(network: &str, switch: u8, number: u8, address: Option<&str>) -> Station {
+    Station {
+        network: name(network),
+        mac: ofctl::MacAddr([0x00, 0x1b, 0x21, 0, 0, number]),
+        node: name(&format!("sw{switch}")),
+        at: swp(1),
+        addresses: address.iter().map(|address| address.parse().unwrap()).collect(),
+        sequence: 0,
+        since: 0,
+    }
+}
+
 pub(super) fn facts() -> Facts {
     let mut facts = Facts::new(name("h1"));
     facts.underlay = Some([172, 31, 0, 1].into());
@@ -77,6 +116,9 @@ enum Event {
     Endpoint { network: u8, host: u8, number: u16, phase: Option<u8> },
     Port { host_link_of: (u8, u8, u16), port: Option<u32> },
     EncapsulationPort(u8, Option<u32>),
+    Switch(u8, bool),
+    SwitchPort { network: u8, switch: u8, number: u8, is_in: bool },
+    Station { network: u8, switch: u8, number: u8, address: Option<u8>, is_in: bool },
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -90,6 +132,19 @@ fn event() -> impl Strategy<Value = Event> {
         ),
         (0u8..4, proptest::option::weighted(0.8, 100u32..104))
             .prop_map(|(encapsulation, port)| Event::EncapsulationPort(encapsulation, port)),
+        (8u8..10, proptest::bool::weighted(0.8)).prop_map(|(n, present)| Event::Switch(n, present)),
+        (0u8..3, 8u8..10, 1u8..3, proptest::bool::weighted(0.7)).prop_map(
+            |(network, switch, number, is_in)| Event::SwitchPort { network, switch, number, is_in }
+        ),
+        (0u8..3, 8u8..10, 1u8..3, proptest::option::of(2u8..6), proptest::bool::weighted(0.7)).prop_map(
+            |(network, switch, number, address, is_in)| Event::Station {
+                network,
+                switch,
+                number,
+                address,
+                is_in
+            }
+        ),
     ]
 }
 
@@ -123,6 +178,25 @@ fn happen(planner: &mut Planner, event: &Event) {
         Event::Port { host_link_of: (network, host, number), port } => {
             let link: LinkName = endpoint(NETWORKS[usize::from(network)], host, number).id.host_link();
             planner.set_ofport(&link, port.map(OfPort));
+        }
+        Event::Switch(index, true) => planner.set_node(Arc::new(switch(index))),
+        Event::Switch(index, false) => planner.remove_node(&name::<NodeName>(&format!("sw{index}"))),
+        Event::SwitchPort { network, switch, number, is_in } => {
+            let port = port(NETWORKS[usize::from(network)], switch, number);
+            if is_in {
+                planner.set_port(Arc::new(port));
+            } else {
+                planner.remove_port(&port.network, &port.node, &port.at());
+            }
+        }
+        Event::Station { network, switch, number, address, is_in } => {
+            let address = address.map(|last| format!("10.5.0.{last}"));
+            let station = station(NETWORKS[usize::from(network)], switch, number, address.as_deref());
+            if is_in {
+                planner.set_station(Arc::new(station));
+            } else {
+                planner.remove_station(&station.network, station.mac);
+            }
         }
         Event::EncapsulationPort(index, port) => {
             let link = ports::encapsulation_link(Encapsulation::ALL[usize::from(index)]).unwrap();
@@ -185,6 +259,31 @@ fn two_nodes_as_text() {
     let text: String = lines.iter().map(|flow| format!("{flow}\n")).collect();
     let expected = include_str!("two_nodes.flows");
     assert!(text == expected, "the plan differs from two_nodes.flows:\n{text}");
+}
+
+/// What a switch's ports, and a server behind one whose address is known, add to the plan of [`two_nodes`], as text.
+#[test]
+fn a_switch_port_as_text() {
+    let before = table(&two_nodes());
+    let mut planner = two_nodes();
+    planner.set_node(Arc::new(switch(9)));
+    planner.set_port(Arc::new(port("blue", 9, 1)));
+    planner.set_station(Arc::new(station("blue", 9, 1, Some("10.5.0.100"))));
+    planner.refresh();
+    let after = table(&planner);
+    let missing = before.keys().filter(|key| !after.contains_key(key)).count();
+    assert_eq!(missing, 0, "nothing goes");
+    let mut lines: Vec<_> =
+        after.iter().filter(|(key, flow)| before.get(key) != Some(flow)).map(|(_, flow)| flow).collect();
+    lines.sort_unstable();
+    let text: String = lines.iter().map(|flow| format!("{flow}\n")).collect();
+    let expected = include_str!("switch_port.flows");
+    assert!(text == expected, "the plan differs from switch_port.flows:\n{text}");
+    planner.remove_station(&name("blue"), station("blue", 9, 1, None).mac);
+    planner.remove_port(&name("blue"), &name("sw9"), &swp(1));
+    planner.remove_node(&name("sw9"));
+    planner.refresh();
+    assert_eq!(table(&planner), before);
 }
 
 #[test]

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ofctl::MacAddr;
 use ofctl::wire::OfPort;
 
 use crate::model::{
     Encapsulation, Endpoint, EndpointId, LinkName, Network, NetworkName, Node, NodeName, Phase,
+    PortAttachment, PortTag, Station,
 };
 
 /// The cluster's intent, as far as this node follows it.
@@ -19,12 +21,21 @@ pub struct View {
     pub nodes: BTreeMap<NodeName, Arc<Node>>,
     /// Endpoints of the networks that this node follows.
     pub endpoints: BTreeMap<NetworkName, BTreeMap<EndpointId, Arc<Endpoint>>>,
+    /// Attached switch ports of the networks that this node follows, and all of its own.
+    pub ports: BTreeMap<NetworkName, BTreeMap<(NodeName, PortTag), Arc<PortAttachment>>>,
+    /// Stations behind such ports, on nodes that are alive.
+    pub stations: BTreeMap<NetworkName, BTreeMap<MacAddr, Arc<Station>>>,
 }
 
 impl View {
     /// All endpoints of a node.
     pub fn endpoints_of<'a>(&'a self, node: &'a NodeName) -> impl Iterator<Item = &'a Arc<Endpoint>> {
         self.endpoints.values().flat_map(BTreeMap::values).filter(move |endpoint| endpoint.node == *node)
+    }
+
+    /// The attached ports of a node.
+    pub fn ports_of<'a>(&'a self, node: &'a NodeName) -> impl Iterator<Item = &'a Arc<PortAttachment>> {
+        self.ports.values().flat_map(BTreeMap::values).filter(move |port| port.node == *node)
     }
 
     /// One endpoint.

@@ -6,6 +6,7 @@
 mod docker;
 mod flows;
 mod ports;
+pub mod stations;
 
 pub use docker::{DockerView, Drift, Finding, LedgerView, compare_with_docker};
 pub use flows::{audit, changes, resync};

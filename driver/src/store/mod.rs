@@ -11,6 +11,7 @@
 //! | `interface` | the trait, and what it promises |
 //! | `keys` | the layout of the cluster's keys |
 //! | `networks` | what creating, finding and removing a network means in keys |
+//! | `ports` | what attaching and detaching a switch port means in keys |
 //! | `embedded` | transactions, revisions and mirrors over a file |
 //! | `etcd/` | connections, mirrors, presence, and what errors mean |
 //! | `ledger` | tables, awaited commits, writes behind |
@@ -35,6 +36,7 @@ mod journal;
 pub mod keys;
 mod ledger;
 pub mod networks;
+pub mod ports;
 
 pub use embedded::Embedded;
 pub use etcd::{DEFAULT_CALL_TIMEOUT, Etcd, EtcdConfig, EtcdTls, EtcdUser};

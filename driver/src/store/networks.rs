@@ -84,6 +84,17 @@ pub enum NetworkError {
         /// Its endpoints, each with its node.
         endpoints: Vec<String>,
     },
+    /// The network has attached ports.
+    #[error(
+        "network {network} has {} attached port(s): {}; detach them first: sluice port detach PORT --node NODE",
+        ports.len(), shorten(ports)
+    )]
+    HasPorts {
+        /// The network.
+        network: NetworkName,
+        /// Its ports, each with its node.
+        ports: Vec<String>,
+    },
     /// Others changed the same keys all the time.
     #[error("network {0}: others kept changing it; try again")]
     Contended(NetworkName),
@@ -261,11 +272,11 @@ pub async fn endpoints(
     store.list(&prefix).await?.iter().map(|entry| decode(store, entry)).collect()
 }
 
-/// Removes a network with its claims, its address blocks and demands.
+/// Removes a network with its claims, its address blocks, demands and stations.
 ///
 /// # Errors
-/// There is no such network, it has endpoints, or the store is away. An endpoint that was made at the same moment
-/// keeps its network.
+/// There is no such network, it has endpoints or attached ports, or the store is away. An endpoint that was made, or a
+/// port that was attached, at the same moment keeps its network.
 pub async fn remove(store: &dyn Store, name: &NetworkName) -> Result<Network, NetworkError> {
     for _ in 0..ATTEMPTS {
         let Some(entry) = store.get(&keys::network(name)).await? else {
@@ -292,6 +303,11 @@ pub async fn remove(store: &dyn Store, name: &NetworkName) -> Result<Network, Ne
 }
 
 async fn refuse_if_in_use(store: &dyn Store, name: &NetworkName) -> Result<(), NetworkError> {
+    let ports = super::ports::list(store, Some(name), None).await?;
+    if !ports.is_empty() {
+        let ports = ports.iter().map(|port| format!("{} on node {}", port.at(), port.node)).collect();
+        return Err(NetworkError::HasPorts { network: name.clone(), ports });
+    }
     let endpoints = endpoints(store, Some(name)).await?;
     if endpoints.is_empty() {
         return Ok(());
@@ -303,11 +319,12 @@ async fn refuse_if_in_use(store: &dyn Store, name: &NetworkName) -> Result<(), N
     Err(NetworkError::InUse { network: name.clone(), endpoints })
 }
 
-/// Removes the blocks and demands of a network that does not exist: a removal leaves them for a moment, and for
+/// Removes the blocks, demands and stations of a network that does not exist: a removal leaves them for a moment, and for
 /// longer if it is interrupted.
 async fn drop_leftovers(store: &dyn Store, name: &NetworkName) -> Result<(), NetworkError> {
     let mut leftovers = store.list(&keys::blocks(name)).await?;
     leftovers.extend(store.list(&keys::demands(name)).await?);
+    leftovers.extend(store.list(&keys::stations(name)).await?);
     for chunk in leftovers.chunks(MAX_TXN_OPS) {
         let writes = chunk.iter().map(|entry| Write::Delete(entry.key.clone())).collect();
         let guard = Guard::Absent(keys::network(name));
@@ -350,11 +367,14 @@ fn segment(network: &Network) -> Option<(Encapsulation, u32)> {
     Some((network.encapsulation, segment))
 }
 
-fn encode(value: &impl Serialize) -> Vec<u8> {
+pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("the model's types have string keys only")
 }
 
-fn decode<T: for<'de> Deserialize<'de>>(store: &dyn Store, entry: &Entry) -> Result<T, NetworkError> {
+pub(super) fn decode<T: for<'de> Deserialize<'de>>(
+    store: &dyn Store,
+    entry: &Entry,
+) -> Result<T, NetworkError> {
     serde_json::from_slice(&entry.value).map_err(|error| NetworkError::Damaged {
         store: store.describe(),
         key: entry.key.clone(),

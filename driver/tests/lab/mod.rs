@@ -7,6 +7,7 @@
 //! once, and all names can be short.
 //!
 //! - [`Lab`], [`Host`]: the machines, and what one can do to them: commands, kills, restarts, captures.
+//! - [`WhiteBox`], [`Server`]: a switch without Open vSwitch, and what is on its ports.
 //! - [`Engine`] and [`Endpoint`]: containers without a dockerd. The engine makes the calls that dockerd makes, in
 //!   its order, and the endpoint is a network namespace; a test can have hundreds.
 //! - [`packet`]: whole frames, sent and seen.
@@ -27,12 +28,14 @@ mod engine;
 mod host;
 mod namespace;
 pub mod packet;
+mod switch;
 
 pub use daemon::Daemon;
 pub use endpoint::Endpoint;
 pub use engine::{Attach, DockerNetwork, Joined, NetworkSpec, call};
 pub use host::Host;
 pub use namespace::{NetNs, Printed};
+pub use switch::{Server, WhiteBox};
 
 use namespace::Space;
 

@@ -17,4 +17,5 @@ mod networks;
 mod pace;
 mod refusals;
 mod restarts;
+mod switch;
 mod traces;

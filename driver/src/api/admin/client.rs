@@ -13,11 +13,12 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::{
-    AdminError, Backend, CreateNetwork, CreatedNetwork, EndpointDetail, EndpointSummary, ErrorKind,
-    ErrorReply, NetworkDetail, NetworkSummary, NodeDetail, NodeSummary, Removed, Status,
+    AdminError, AttachPort, AttachedPort, Backend, CreateNetwork, CreatedNetwork, EndpointDetail,
+    EndpointSummary, ErrorKind, ErrorReply, NetworkDetail, NetworkSummary, NodeDetail, NodeSummary, PortView,
+    Removed, Status,
 };
 use crate::api::http::Method;
-use crate::model::{EndpointId, NetworkName, NodeName};
+use crate::model::{EndpointId, NetworkName, NodeName, PortTag};
 
 /// Longer than the agent waits for anything that a request needs.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -40,7 +41,7 @@ impl Client {
         &self,
         method: Method,
         path: String,
-        body: Option<&CreateNetwork>,
+        body: Option<Vec<u8>>,
     ) -> Result<T, AdminError> {
         let exchange = self.exchange(method, path, body);
         let (success, bytes) = tokio::time::timeout(DEADLINE, exchange).await.map_err(|_| {
@@ -66,7 +67,7 @@ impl Client {
         &self,
         method: Method,
         path: String,
-        body: Option<&CreateNetwork>,
+        body: Option<Vec<u8>>,
     ) -> Result<(bool, Bytes), AdminError> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
         let broken =
@@ -75,16 +76,12 @@ impl Client {
             .await
             .map_err(|error| broken(&error))?;
         let connection = tokio::spawn(connection);
-        let body = match body {
-            Some(body) => serde_json::to_vec(body).map_err(|error| broken(&error))?,
-            None => Vec::new(),
-        };
         let request = hyper::Request::builder()
             .method(method)
             .uri(path)
             .header(HOST, "localhost")
             .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(body)))
+            .body(Full::new(Bytes::from(body.unwrap_or_default())))
             .map_err(|error| broken(&error))?;
         let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
         let success = response.status().is_success();
@@ -134,7 +131,7 @@ impl Backend for Client {
     }
 
     async fn create_network(&self, request: CreateNetwork) -> Result<CreatedNetwork, AdminError> {
-        self.ask(Method::POST, "/v1/networks".to_owned(), Some(&request)).await
+        self.ask(Method::POST, "/v1/networks".to_owned(), Some(json(&request))).await
     }
 
     async fn remove_network(&self, name: &NetworkName) -> Result<Removed, AdminError> {
@@ -166,4 +163,29 @@ impl Backend for Client {
         let query = if force { "?force=true" } else { "" };
         self.ask(Method::DELETE, format!("/v1/nodes/{name}{query}"), None).await
     }
+
+    async fn ports(
+        &self,
+        network: Option<&NetworkName>,
+        node: Option<&NodeName>,
+    ) -> Result<Vec<PortView>, AdminError> {
+        let network = network.map(|network| format!("network={network}"));
+        let parts: Vec<String> = network.into_iter().chain(node.map(|node| format!("node={node}"))).collect();
+        let query = if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) };
+        self.ask(Method::GET, format!("/v1/ports{query}"), None).await
+    }
+
+    async fn attach_port(&self, request: AttachPort) -> Result<AttachedPort, AdminError> {
+        self.ask(Method::POST, "/v1/ports".to_owned(), Some(json(&request))).await
+    }
+
+    async fn detach_port(&self, node: Option<&NodeName>, at: &PortTag) -> Result<Removed, AdminError> {
+        let node = node.map_or(".", NodeName::as_str);
+        let query = at.vlan.map(|vlan| format!("?vlan={vlan}")).unwrap_or_default();
+        self.ask(Method::DELETE, format!("/v1/ports/{node}/{}{query}", at.port), None).await
+    }
+}
+
+fn json(body: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("requests have string keys only")
 }

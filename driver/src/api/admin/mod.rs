@@ -14,6 +14,10 @@
 //! | `GET /v1/nodes/NAME` | [`NodeDetail`] |
 //! | `DELETE /v1/nodes/NAME[?force=true]` | [`Removed`]; refused while its agent runs, and without `force` while it has endpoints |
 //!
+//! | `GET /v1/ports[?network=NAME][&node=NAME]` | array of [`PortView`]: attached switch ports |
+//! | `POST /v1/ports` with [`AttachPort`] | 201 or, if it was so, 200, with [`AttachedPort`] |
+//! | `DELETE /v1/ports/NODE/PORT[?vlan=N]` | [`Removed`]; `.` for the node that answers |
+//!
 //! Where an `ID` is wanted, the beginning of one does if it is only one endpoint's. Every other reply has a status
 //! of 4xx or 5xx and an [`ErrorReply`]: `{"error":{"kind":"not-found","message":"…"}}`.
 //!
@@ -31,15 +35,16 @@ mod types;
 
 use async_trait::async_trait;
 
-use crate::model::{EndpointId, NetworkName, NodeName};
+use crate::model::{EndpointId, NetworkName, NodeName, PortTag};
 
 pub use client::Client;
 pub use server::serve;
 pub use store_backend::{StoreBackend, StoreSettings};
 pub use types::{
-    AdminError, CreateNetwork, CreatedNetwork, DockerStatus, EndpointDetail, EndpointSummary, ErrorKind,
-    ErrorReply, NetworkDetail, NetworkSummary, NodeDetail, NodeSummary, OpenflowStatus, OvsStatus,
-    PortStatus, Problem, Removed, Severity, State, Status, StoreStatus, SubnetView,
+    AdminError, AttachPort, AttachedPort, CreateNetwork, CreatedNetwork, DockerStatus, EndpointDetail,
+    EndpointSummary, ErrorKind, ErrorReply, LinuxPort, LinuxStatus, NetworkDetail, NetworkSummary,
+    NodeDetail, NodeSummary, OpenflowStatus, OvsStatus, PortStatus, PortView, Problem, Removed, Severity,
+    State, StationView, Status, StoreStatus, SubnetView,
 };
 
 /// What the operator can see and do. Each method is one request of the table above.
@@ -77,6 +82,19 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Removes a node whose agent does not run; with `force`, its endpoints too.
     async fn remove_node(&self, name: &NodeName, force: bool) -> Result<Removed, AdminError>;
+
+    /// The attached switch ports of all networks or one, of all nodes or one.
+    async fn ports(
+        &self,
+        network: Option<&NetworkName>,
+        node: Option<&NodeName>,
+    ) -> Result<Vec<PortView>, AdminError>;
+
+    /// Makes a switch port a member of a network, or makes sure that it is.
+    async fn attach_port(&self, request: AttachPort) -> Result<AttachedPort, AdminError>;
+
+    /// Takes a switch port out of its network. Without a node it is this one's.
+    async fn detach_port(&self, node: Option<&NodeName>, at: &PortTag) -> Result<Removed, AdminError>;
 }
 
 /// The endpoint whose id is this, or begins with it.

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{AdminError, Backend, ErrorKind, ErrorReply, resolve_endpoint};
 use crate::api::http::{self, Listener, Method, Request, Response, StatusCode};
+use crate::model::PortTag;
 
 /// The longest body of a request: a network with many subnets has a few kilobytes.
 const LONGEST_BODY: usize = 256 * 1024;
@@ -54,6 +55,8 @@ async fn route(backend: &dyn Backend, request: Request) -> Result<Response, Admi
     query.allow(match segments.as_slice() {
         ["endpoints"] => &["network"],
         ["nodes", _] if delete => &["force"],
+        ["ports"] => &["network", "node"],
+        ["ports", _, _] => &["vlan"],
         _ => &[],
     })?;
     match segments.as_slice() {
@@ -91,11 +94,31 @@ async fn route(backend: &dyn Backend, request: Request) -> Result<Response, Admi
             };
             ok(&backend.remove_node(&name.parse().map_err(invalid)?, force).await?)
         }
+        ["ports"] if get => {
+            let network = query.get("network").map(str::parse).transpose().map_err(invalid)?;
+            let node = query.get("node").map(str::parse).transpose().map_err(invalid)?;
+            ok(&backend.ports(network.as_ref(), node.as_ref()).await?)
+        }
+        ["ports"] if method == Method::POST => {
+            let body = http::read_body(request.into_body(), LONGEST_BODY).await.map_err(invalid)?;
+            let wanted = serde_json::from_slice(&body)
+                .map_err(|error| invalid(format!("the body is not a port to attach: {error}")))?;
+            let attached = backend.attach_port(wanted).await?;
+            let status = if attached.created { StatusCode::CREATED } else { StatusCode::OK };
+            Ok(http::json(status, &attached))
+        }
+        ["ports", node, port] if delete => {
+            let node =
+                Some(*node).filter(|node| *node != ".").map(str::parse).transpose().map_err(invalid)?;
+            let vlan = query.get("vlan").map(str::parse).transpose().map_err(invalid)?;
+            let at = PortTag { port: port.parse().map_err(invalid)?, vlan };
+            ok(&backend.detach_port(node.as_ref(), &at).await?)
+        }
         _ => Err(AdminError::new(
             ErrorKind::NotFound,
             format!(
                 "{method} {path} is not part of this interface: there are GET /v1/status and, each with GET and \
-                 DELETE of one by name, /v1/networks (also POST), /v1/endpoints and /v1/nodes"
+                 DELETE of one by name, /v1/networks and /v1/ports (also POST), /v1/endpoints and /v1/nodes"
             ),
         )),
     }

@@ -9,15 +9,17 @@ use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 
 use super::{
-    AdminError, Backend, CreateNetwork, CreatedNetwork, EndpointDetail, EndpointSummary, ErrorKind,
-    NetworkDetail, NetworkSummary, NodeDetail, NodeSummary, Removed, Status, SubnetView,
+    AdminError, AttachPort, AttachedPort, Backend, CreateNetwork, CreatedNetwork, EndpointDetail,
+    EndpointSummary, ErrorKind, NetworkDetail, NetworkSummary, NodeDetail, NodeSummary, PortView, Removed,
+    Status, SubnetView,
 };
 use crate::ipam::{DefaultPools, release_node};
 use crate::model::{
-    Encapsulation, Endpoint, EndpointId, NetworkName, NetworkSpec, Node, NodeName, Origin, Subnet,
-    SubnetError,
+    Encapsulation, Endpoint, EndpointId, NetworkName, NetworkSpec, Node, NodeName, Origin, PortTag, Station,
+    Subnet, SubnetError,
 };
 use crate::store::networks::{self, NetworkError};
+use crate::store::ports::{self, PortError};
 use crate::store::{Entry, Guard, Store, StoreError, TxnOutcome, Write, keys};
 
 /// What [`StoreBackend`] needs to know beside the store.
@@ -42,6 +44,12 @@ impl StoreBackend {
     /// The cluster's objects in this store.
     pub fn new(store: Arc<dyn Store>, settings: StoreSettings) -> StoreBackend {
         StoreBackend { store, settings }
+    }
+
+    /// That this is asked for here and now.
+    fn origin(&self) -> Origin {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Origin { node: self.settings.node.clone(), at }
     }
 
     async fn list<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<(Entry, T)>, AdminError> {
@@ -133,9 +141,21 @@ impl From<NetworkError> for AdminError {
             | NetworkError::SegmentTaken { .. }
             | NetworkError::ClaimLost { .. }
             | NetworkError::NoFreeId(_)
-            | NetworkError::InUse { .. } => ErrorKind::Conflict,
+            | NetworkError::InUse { .. }
+            | NetworkError::HasPorts { .. } => ErrorKind::Conflict,
         };
         AdminError::new(kind, error)
+    }
+}
+
+impl From<PortError> for AdminError {
+    fn from(error: PortError) -> Self {
+        match error {
+            PortError::Network(error) => error.into(),
+            PortError::UnknownNode(_) | PortError::NotAttached { .. } => not_found(error),
+            PortError::CannotCarry { .. } => AdminError::new(ErrorKind::Unsupported, error),
+            PortError::Taken { .. } => conflict(error),
+        }
     }
 }
 
@@ -207,8 +227,7 @@ impl Backend for StoreBackend {
         if spec.subnets.is_empty() {
             spec.subnets = self.choose_subnet(name).await?;
         }
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let origin = Origin { node: self.settings.node.clone(), at };
+        let origin = self.origin();
         let encapsulation = self.settings.default_encapsulation;
         let (network, created) = networks::create(&*self.store, name, &spec, encapsulation, origin).await?;
         let endpoints =
@@ -297,6 +316,9 @@ impl Backend for StoreBackend {
                 .await?;
             removed.push(format!("endpoint {}", endpoint.id));
         }
+        for port in ports::release_node(&*self.store, name).await? {
+            removed.push(format!("attachment of port {} to network {}", port.at(), port.network));
+        }
         let blocks = release_node(&*self.store, name).await?;
         removed.extend(blocks.into_iter().map(|block| format!("address block {block}")));
         // Last, so that an interrupted removal can be found and done again.
@@ -308,6 +330,40 @@ impl Backend for StoreBackend {
         }
         removed.insert(0, format!("node {name}"));
         Ok(Removed { removed })
+    }
+
+    async fn ports(
+        &self,
+        network: Option<&NetworkName>,
+        node: Option<&NodeName>,
+    ) -> Result<Vec<PortView>, AdminError> {
+        if let Some(name) = network
+            && networks::find(&*self.store, name).await?.is_none()
+        {
+            return Err(NetworkError::Unknown(name.clone()).into());
+        }
+        let attached = ports::list(&*self.store, network, node).await?;
+        let of: BTreeSet<&NetworkName> = attached.iter().map(|port| &port.network).collect();
+        let mut stations: Vec<Station> = Vec::new();
+        for network in of {
+            let there = ports::stations(&*self.store, network, node).await?;
+            stations.extend(there.into_iter().map(|(station, _)| station));
+        }
+        Ok(attached.iter().map(|port| PortView::new(port, &stations)).collect())
+    }
+
+    async fn attach_port(&self, request: AttachPort) -> Result<AttachedPort, AdminError> {
+        let AttachPort { node, port, vlan, network } = request;
+        let node = node.unwrap_or_else(|| self.settings.node.clone());
+        let at = PortTag { port, vlan };
+        let (port, created) = ports::attach(&*self.store, &node, &at, &network, self.origin()).await?;
+        Ok(AttachedPort { created, port: PortView::new(&port, []) })
+    }
+
+    async fn detach_port(&self, node: Option<&NodeName>, at: &PortTag) -> Result<Removed, AdminError> {
+        let node = node.unwrap_or(&self.settings.node);
+        let port = ports::detach(&*self.store, node, at).await?;
+        Ok(Removed { removed: vec![format!("port {at} of node {node} from network {}", port.network)] })
     }
 }
 

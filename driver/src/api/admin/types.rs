@@ -9,9 +9,10 @@ use ipnet::IpNet;
 use ofctl::MacAddr;
 use serde::{Deserialize, Serialize};
 
+use crate::linux::Form;
 use crate::model::{
     Dataplane, Encapsulation, Endpoint, EndpointId, External, LinkName, Network, NetworkId, NetworkName,
-    Node, NodeName, Phase, Subnet, VlanId, Vni,
+    Node, NodeName, Phase, PortAttachment, PortTag, Station, Subnet, VlanId, Vni,
 };
 
 /// How bad something is.
@@ -115,6 +116,131 @@ pub struct OpenflowStatus {
     pub error: Option<String>,
 }
 
+/// The bridges and VXLAN links of a switch without Open vSwitch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinuxStatus {
+    /// Whether the kernel is programmed.
+    pub state: State,
+    /// How networks are laid on bridges.
+    #[serde(flatten)]
+    pub form: Form,
+    /// How many networks have a port here.
+    pub networks: u64,
+    /// How many MACs are behind other nodes.
+    pub remotes: u64,
+    /// How many of those the switching chip has, as the kernel says.
+    pub offloaded: u64,
+    /// How many addresses are answered for.
+    pub neighbours: u64,
+    /// How many changes by others audits have had to mend.
+    pub repaired: u64,
+    /// The attached ports.
+    pub ports: Vec<LinuxPort>,
+    /// The MACs seen on them.
+    pub stations: Vec<StationView>,
+    /// Why it is away.
+    pub error: Option<String>,
+}
+
+/// An attached port of the switch that answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinuxPort {
+    /// The port.
+    #[serde(flatten)]
+    pub at: PortTag,
+    /// The network.
+    pub network: NetworkName,
+    /// Whether its link passes packets; none: there is no such link.
+    pub running: Option<bool>,
+    /// Why it is not in its network.
+    pub problem: Option<String>,
+}
+
+/// A MAC behind a port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StationView {
+    /// The network.
+    pub network: NetworkName,
+    /// The MAC address.
+    pub mac: MacAddr,
+    /// The port.
+    #[serde(flatten)]
+    pub at: PortTag,
+    /// Its addresses, as far as they are known.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl From<&Station> for StationView {
+    fn from(station: &Station) -> Self {
+        StationView {
+            network: station.network.clone(),
+            mac: station.mac,
+            at: station.at.clone(),
+            addresses: station.addresses.clone(),
+        }
+    }
+}
+
+/// An attached port. `GET /v1/ports` has an array of these.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortView {
+    /// The node that has the port.
+    pub node: NodeName,
+    /// The port, and the VLAN of it.
+    #[serde(flatten)]
+    pub at: PortTag,
+    /// The network.
+    pub network: NetworkName,
+    /// The node on which this was asked for.
+    pub attached_on: NodeName,
+    /// When, in seconds since 1970-01-01 00:00 UTC.
+    pub attached_at: u64,
+    /// The stations that the store has behind it.
+    pub stations: Vec<StationView>,
+}
+
+impl PortView {
+    /// An attached port, with those of these stations that are behind it.
+    pub fn new<'a>(port: &PortAttachment, stations: impl IntoIterator<Item = &'a Station>) -> PortView {
+        let is_behind = |station: &&Station| {
+            (&station.network, &station.node, &station.at) == (&port.network, &port.node, &port.at())
+        };
+        PortView {
+            node: port.node.clone(),
+            at: port.at(),
+            network: port.network.clone(),
+            attached_on: port.origin.node.clone(),
+            attached_at: port.origin.at,
+            stations: stations.into_iter().filter(is_behind).map(StationView::from).collect(),
+        }
+    }
+}
+
+/// The body of `POST /v1/ports`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttachPort {
+    /// The node; the one that answers if left out.
+    #[serde(default)]
+    pub node: Option<NodeName>,
+    /// The port's link, such as `swp1`.
+    pub port: LinkName,
+    /// The VLAN of it; without one, frames without a tag.
+    #[serde(default)]
+    pub vlan: Option<VlanId>,
+    /// The network.
+    pub network: NetworkName,
+}
+
+/// The reply to `POST /v1/ports`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachedPort {
+    /// True if it is new, false if it was so before.
+    pub created: bool,
+    /// The port.
+    pub port: PortView,
+}
+
 /// Docker's API, as the agent sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DockerStatus {
@@ -141,6 +267,9 @@ pub struct Status {
     pub ovs: OvsStatus,
     /// The flows.
     pub openflow: OpenflowStatus,
+    /// The kernel's bridges, on a switch; then Open vSwitch, the flows and Docker are `off`.
+    #[serde(default)]
+    pub linux: Option<LinuxStatus>,
     /// Docker.
     pub docker: DockerStatus,
     /// How many networks this node knows.

@@ -54,6 +54,12 @@ pub(super) enum RoundError {
     OpenFlow(#[from] openflow::ClientError),
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// Two agents would undo each other's flows for ever.
+    #[error(
+        "bridge {bridge} is node {owner}'s (external_ids:{mark}); give this agent a --bridge of its own, or, if there is \
+         no such agent any more: ovs-vsctl remove Bridge {bridge} external_ids {mark}", mark = switch::MARK
+    )]
+    OthersBridge { bridge: String, owner: String },
 }
 
 pub(super) struct Task {
@@ -174,6 +180,12 @@ impl Task {
                 Change::RemoveNode(name) => self.planner.remove_node(&name),
                 Change::SetEndpoint(endpoint) => self.planner.set_endpoint(endpoint),
                 Change::RemoveEndpoint(network, id) => self.planner.remove_endpoint(&network, &id),
+                Change::SetPort(port) => self.planner.set_port(port),
+                Change::RemovePort(network, node, at) => self.planner.remove_port(&network, &node, &at),
+                Change::SetStation(station) => self.planner.set_station(station),
+                Change::RemoveStation(network, mac) => self.planner.remove_station(&network, mac),
+                // A host has no ports of its own.
+                Change::Claim(..) | Change::Unclaim(..) => {}
                 Change::UnderlayMtu(mtu) => self.planner.set_underlay_mtu(mtu),
             }
         }
@@ -195,6 +207,7 @@ impl Task {
             RoundError::Ovsdb(ovsdb::ClientError::NotInEffect { .. }) | RoundError::Link(_) => {}
             RoundError::Ovsdb(_) => self.ovsdb = None,
             RoundError::OpenFlow(_) => self.openflow = None,
+            RoundError::OthersBridge { .. } => {}
         }
         self.retry.failed();
     }
@@ -494,6 +507,9 @@ impl Task {
         let subscription = client.subscribe();
         let node = self.planner.facts().node.clone();
         let seen = self.observe(&client);
+        if let Some(owner) = seen.owner.filter(|owner| owner != node.as_str()) {
+            return Err(RoundError::OthersBridge { bridge: self.config.bridge.clone(), owner });
+        }
         let dataplane = self.config.dataplane.or(seen.dataplane).unwrap_or_else(switch::likely_dataplane);
         let mut transaction = VswitchTransaction::new();
         transaction.ensure_bridge(switch::integration_bridge(&self.config.bridge, dataplane, node.as_str()));

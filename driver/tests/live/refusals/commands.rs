@@ -150,30 +150,18 @@ fn two_agents_where_one_can_be() {
     let trial = Trial::of(&lab);
     let host = lab.host(2);
     let ovs = host.path("ovs");
+    let words = |state: &str, plugin: &str, admin: &str| {
+        ["--node", "second", "--bridge", "br-int", "--docker-socket", "none", "--log-level", "off"]
+            .into_iter()
+            .chain(["--ovs-rundir", &ovs, "--state-dir", state, "--plugin-socket", plugin])
+            .chain(["--admin-socket", admin])
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     let second = |state: &str, plugin: &str, admin: &str| {
-        let sluice = binary();
-        host.exec([
-            "timeout",
-            "5",
-            &sluice,
-            "agent",
-            "--node",
-            "second",
-            "--bridge",
-            "br-int",
-            "--docker-socket",
-            "none",
-            "--log-level",
-            "off",
-            "--ovs-rundir",
-            &ovs,
-            "--state-dir",
-            state,
-            "--plugin-socket",
-            plugin,
-            "--admin-socket",
-            admin,
-        ])
+        let sluice = ["timeout", "5", &binary(), "agent"].map(str::to_owned);
+        let argv = [&sluice[..], &words(state, plugin, admin)].concat();
+        host.exec(argv)
     };
     let (other, own) = (host.path("second"), host.path("second.sock"));
     let plugin = "/run/docker/plugins/sluice.sock";
@@ -204,6 +192,23 @@ fn two_agents_where_one_can_be() {
         &[file, "not a socket"],
         "remove it, or choose another",
         || fails(second(&other, file, &own), 1),
+    );
+    trial.refused(
+        "the bridge of another node",
+        &["bridge br-int is node h2's"],
+        "--bridge of its own",
+        || {
+            let mut command = Command::new(binary());
+            command.arg("agent").args(words(&other, &free, &own));
+            let _agent = host.daemon("second", command);
+            let said = eventually("the second agent says why it does nothing", PATIENCE, || {
+                let printed = host.sluice(&format!("status --admin-socket {own}"));
+                let said = format!("{}{}", printed.stdout, printed.stderr);
+                let line = said.lines().find(|line| line.contains("bridge")).map(str::to_owned);
+                line.ok_or(said)
+            });
+            Err::<(), _>(said)
+        },
     );
     assert!(host.sluice("status").ok().is_ok(), "the first agent goes on");
     trial.end();

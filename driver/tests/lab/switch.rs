@@ -1,0 +1,218 @@
+//! A white-box switch: a machine on the wire with ports, Linux bridges and an agent, and neither Docker nor Open
+//! vSwitch; and bare-metal servers on its ports.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use super::daemon::Daemon;
+use super::endpoint::Endpoint;
+use super::namespace::{NetNs, Printed, Space};
+use super::packet::mac;
+use super::{ETCD, Lab, PATIENCE, binary, eventually};
+
+/// The switch's ports.
+const PORTS: [&str; 2] = ["swp1", "swp2"];
+
+/// A switch.
+#[derive(Debug)]
+pub struct WhiteBox {
+    name: String,
+    number: u8,
+    home: PathBuf,
+    agent: Option<Daemon>,
+    // Its end takes the namespaces with it.
+    _holder: Daemon,
+    space: Space,
+    net: NetNs,
+    /// Where the cables of its ports end.
+    panel: NetNs,
+}
+
+/// A server with one cable.
+#[derive(Debug)]
+pub struct Server {
+    /// What it can do on the network.
+    pub endpoint: Endpoint,
+    cable: String,
+}
+
+impl Lab {
+    /// A switch on the wire, with the ports swp1 and swp2 and nothing behind them, and without its agent yet.
+    pub fn white_box(&self, number: u8) -> WhiteBox {
+        WhiteBox::new(self, number)
+    }
+}
+
+impl WhiteBox {
+    fn new(lab: &Lab, number: u8) -> Self {
+        let name = format!("sw{number}");
+        let home = lab.directory.join(&name);
+        let path = home.to_string_lossy().into_owned();
+        lab.space.exec(["mkdir", &path]).expect("the switch's directory");
+        lab.space.exec(["ip", "netns", "add", &name]).expect("a network namespace");
+        lab.ip_batch(&format!(
+            "link add to-{name} type veth peer name eth0 netns {name}\nlink set to-{name} master wire up\n"
+        ));
+        let mut holder = Command::new("nsenter");
+        holder
+            .arg(format!("--net=/run/netns/{name}"))
+            .args(["unshare", "--mount", "--propagation", "private", "sh", "-c"])
+            .arg(
+                "mount -t sysfs sysfs /sys && mount -t tmpfs -o mode=755 tmpfs /run && ip link set lo up && \
+                  ip link set eth0 up && echo ready >\"$0/ready\" && exec sleep infinity",
+            )
+            .arg(&home);
+        let mut holder = Daemon::start(&lab.space, format!("{name}: namespaces"), holder);
+        eventually("the switch's namespaces", PATIENCE, || {
+            holder.assert_running();
+            lab.space.exec(["cat", &format!("{path}/ready")]).ok()
+        });
+        let (space, net) = (Space::of(holder.pid()), NetNs::of(holder.pid()));
+        let panel = NetNs::new();
+        let underlay = format!("172.31.0.{number}/24");
+        net.exec(["ip", "address", "add", &underlay, "dev", "eth0"]).expect("the underlay's address");
+        // What goes to a userspace switch must carry finished checksums.
+        net.exec(["ethtool", "-K", "eth0", "tx", "off"]).expect("offload off");
+        for port in PORTS {
+            let far = format!("to-{port}");
+            let add = ["link", "add", port, "type", "veth", "peer", "name", &far, "netns", &panel.path()];
+            net.exec([&["ip"][..], &add].concat()).expect("a port");
+        }
+        Self { name, number, home, agent: None, _holder: holder, space, net, panel }
+    }
+
+    /// Its node's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The address of its tunnels' ends.
+    pub fn underlay(&self) -> String {
+        format!("172.31.0.{}", self.number)
+    }
+
+    /// Its network namespace.
+    pub fn net(&self) -> &NetNs {
+        &self.net
+    }
+
+    fn path(&self, relative: &str) -> String {
+        self.home.join(relative).to_string_lossy().into_owned()
+    }
+
+    /// Starts the agent and waits until it answers.
+    pub fn start_agent(&mut self) {
+        let mut command = Command::new(binary());
+        command
+            .args(["agent", "--node", &self.name, "--underlay", &self.underlay(), "--dataplane", "linux"])
+            .args(["--store", &format!("etcd://{ETCD}:2379"), "--state-dir", &self.path("sluice")])
+            .args(["--admin-socket", &self.path("sluice.sock")])
+            .args(["--log-level", "info,sluice=debug"])
+            .env("RUST_BACKTRACE", "1");
+        self.agent = Some(Daemon::start(&self.space, format!("{}: agent", self.name), command));
+        eventually("the switch's agent", PATIENCE, || {
+            self.agent.as_mut().expect("it was just started").assert_running();
+            self.sluice("status").ok()
+        });
+    }
+
+    /// SIGKILL to the agent.
+    pub fn kill_agent(&mut self) {
+        self.agent = None;
+    }
+
+    /// Its agent's resident memory, in KiB.
+    #[track_caller]
+    pub fn agent_memory(&self) -> u64 {
+        let pid = self.agent.as_ref().expect("the agent runs").pid();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its resident size");
+        line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+    }
+
+    /// Runs the sluice command against this switch's agent.
+    pub fn sluice(&self, words: &str) -> Printed {
+        let (binary, socket) = (binary(), format!("SLUICE_ADMIN_SOCKET={}", self.path("sluice.sock")));
+        let argv: Vec<&str> = ["env", &socket, &binary].into_iter().chain(words.split_whitespace()).collect();
+        self.space.exec(argv)
+    }
+
+    /// Runs a command on the switch, given as words.
+    #[track_caller]
+    pub fn run(&self, words: &str) -> String {
+        self.net.exec(words.split_whitespace().collect::<Vec<_>>()).expect(words)
+    }
+
+    /// A server with these last bytes of its addresses, on one of the ports.
+    #[track_caller]
+    pub fn server(&self, number: u8, port: &str, mtu: u16) -> Server {
+        let ns = NetNs::new();
+        let cable = format!("srv{number}");
+        let (v4, v6) = (format!("10.5.200.{number}/16"), format!("fd00:5::c8{number:02x}/64"));
+        let address = format!("00:1b:21:00:00:{number:02x}");
+        let add = ["link", "add", &cable, "type", "veth", "peer", "name", "eth0", "address", &address];
+        self.panel.exec([&["ip"][..], &add, &["netns", &ns.path()]].concat()).expect("a cable");
+        ns.exec(["ethtool", "-K", "eth0", "tx", "off"]).expect("offload off");
+        ns.exec(["ip", "link", "set", "eth0", "mtu", &mtu.to_string(), "up"]).expect("link up");
+        ns.exec(["ip", "address", "add", &v4, "dev", "eth0"]).expect("its IPv4 address");
+        ns.exec(["ip", "-6", "address", "add", &v6, "dev", "eth0", "nodad"]).expect("its IPv6 address");
+        let nothing = String::new();
+        let endpoint = Endpoint::new(
+            ns,
+            nothing.clone(),
+            nothing,
+            cable.clone(),
+            mac(&address),
+            &v4,
+            &v6,
+            Duration::ZERO,
+        );
+        let server = Server { endpoint, cable };
+        self.panel.exec(["ip", "link", "set", &server.cable, "up"]).expect("link up");
+        self.plug(&server, port);
+        server
+    }
+
+    /// Puts a server's cable into a port.
+    #[track_caller]
+    pub fn plug(&self, server: &Server, port: &str) {
+        let (patch, far) = (format!("patch-{port}"), format!("to-{port}"));
+        // A wire with nothing in it that learns: two ports of a bridge that floods.
+        let lines = [
+            vec!["ip", "link", "add", &patch, "type", "bridge", "ageing_time", "0", "mcast_snooping", "0"],
+            vec!["ip", "link", "set", &patch, "up"],
+            vec!["ip", "link", "set", &far, "master", &patch],
+            vec!["ip", "link", "set", &server.cable, "master", &patch],
+            vec!["ip", "link", "set", &far, "up"],
+        ];
+        for line in lines {
+            self.panel.exec(line).expect("a cable in a port");
+        }
+    }
+
+    /// Takes a server's cable out of a port, which loses its carrier.
+    #[track_caller]
+    pub fn unplug(&self, server: &Server, port: &str) {
+        for line in [
+            vec!["ip", "link", "set", &format!("to-{port}"), "down"],
+            vec!["ip", "link", "set", &server.cable, "nomaster"],
+            vec!["ip", "link", "del", &format!("patch-{port}")],
+        ] {
+            self.panel.exec(line).expect("a cable out of a port");
+        }
+    }
+
+    /// The last lines of its agent's log.
+    pub fn log_tail(&self) -> String {
+        self.agent.as_ref().map(|agent| agent.log_tail(60)).unwrap_or_default()
+    }
+}
+
+impl Drop for WhiteBox {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprint!("{}", self.log_tail());
+        }
+    }
+}
