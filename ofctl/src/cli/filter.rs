@@ -1,11 +1,11 @@
 //! The filters `encode` and `decode`: an item a line in, a line out, also for what is refused.
 
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::path::Path;
 
 use ofctl::sim;
 use ofctl::wire::versions::Version;
-use ofctl::wire::{FlowMod, FlowModCommand, Message, Prerequisite, Xid};
+use ofctl::wire::{DecodeError, FlowMod, FlowModCommand, Message, MessageHeader, Prerequisite, Xid};
 
 use super::error::CliError;
 use super::output::{Kind, Output};
@@ -24,17 +24,22 @@ impl Refusal {
     }
 }
 
+fn open(input: &Path) -> Result<Box<dyn BufRead>, CliError> {
+    if input == Path::new("-") {
+        return Ok(Box::new(std::io::stdin().lock()));
+    }
+    let file = std::fs::File::open(input);
+    let file = file.map_err(|source| CliError::Read { path: input.to_owned(), source })?;
+    Ok(Box::new(BufReader::new(file)))
+}
+
 fn each_line(
     input: &Path,
     output: &mut Output,
     convert: impl Fn(&str) -> Result<String, Refusal>,
 ) -> Result<Outcome, CliError> {
     let failed = |source| CliError::Read { path: input.to_owned(), source };
-    let reader: Box<dyn BufRead> = if input == Path::new("-") {
-        Box::new(std::io::stdin().lock())
-    } else {
-        Box::new(BufReader::new(std::fs::File::open(input).map_err(failed)?))
-    };
+    let reader = open(input)?;
     let (mut lines, mut refused) = (0, 0);
     for (place, line) in reader.split(b'\n').enumerate() {
         let line = line.map_err(failed)?;
@@ -107,9 +112,8 @@ pub(crate) fn encode(
     output: &mut Output,
 ) -> Result<Outcome, CliError> {
     each_line(input, output, |text| {
-        let (xid, message) = if as_json {
-            let (xid, message) = json::parse(text).map_err(Refusal::plain)?;
-            (xid, versions::of_13(message, 0))
+        let (said, xid, message) = if as_json {
+            json::versions::parse(text).map_err(Refusal::plain)?
         } else {
             let message = versions::parse(text, parse_text).map_err(|error| Refusal {
                 column: Some(error.column),
@@ -119,8 +123,10 @@ pub(crate) fn encode(
             if let ofctl::wire::versions::Message::FlowMod(change) = &message {
                 makes_sense(&change.flow)?;
             }
-            (Xid(0), message)
+            (None, Xid(0), message)
         };
+        // What was decoded goes back in its own version, unless another is asked for.
+        let version = said.filter(|_| version == Version::OpenFlow13).unwrap_or(version);
         let mut bytes = Vec::new();
         let warnings = message.encode(version, xid, &mut bytes).map_err(Refusal::plain)?;
         for warning in warnings {
@@ -131,6 +137,27 @@ pub(crate) fn encode(
     })
 }
 
+fn refused(error: DecodeError) -> Refusal {
+    Refusal { column: None, problem: error.to_string(), code: Some(error.name()) }
+}
+
+/// A message of any version as JSON, or as text of one line or of several.
+fn shown(bytes: &[u8], as_json: bool, in_one_line: bool) -> Result<String, DecodeError> {
+    if versions::other_version(bytes).is_some() {
+        if !as_json {
+            return versions::decode(bytes);
+        }
+        let (version, xid, message) = ofctl::wire::versions::Message::decode(bytes)?;
+        return Ok(json::versions::message(version, xid, &message).to_string());
+    }
+    let (xid, message) = Message::decode(bytes)?;
+    Ok(match (as_json, in_one_line) {
+        (true, _) => json::message(xid, &message).to_string(),
+        (false, true) => print::one(xid, &message),
+        (false, false) => print::lines(xid, &message),
+    })
+}
+
 pub(crate) fn decode(input: &Path, as_json: bool, output: &mut Output) -> Result<Outcome, CliError> {
     each_line(input, output, |text| {
         let bytes = json::unhex(text).ok_or_else(|| Refusal {
@@ -138,19 +165,37 @@ pub(crate) fn decode(input: &Path, as_json: bool, output: &mut Output) -> Result
             problem: "not a message in hexadecimal: pairs of digits".to_owned(),
             code: None,
         })?;
-        if versions::other_version(&bytes).is_some() && !as_json {
-            return versions::decode(&bytes).map_err(|error| Refusal {
-                column: None,
-                problem: error.to_string(),
-                code: Some(error.name()),
-            });
-        }
-        let decoded = Message::decode(&bytes);
-        let (xid, message) = decoded.map_err(|error| Refusal {
-            column: None,
-            problem: error.to_string(),
-            code: Some(error.name()),
-        })?;
-        Ok(if as_json { json::message(xid, &message).to_string() } else { print::one(xid, &message) })
+        shown(&bytes, as_json, true).map_err(refused)
     })
+}
+
+/// Prints a stream of messages, as `ovs-ofctl ofp-parse` does.
+pub(crate) fn stream(input: &Path, as_json: bool, output: &mut Output) -> Result<Outcome, CliError> {
+    let mut bytes = Vec::new();
+    let read = open(input)?.read_to_end(&mut bytes);
+    read.map_err(|source| CliError::Read { path: input.to_owned(), source })?;
+    let (mut rest, mut messages, mut wrong) = (bytes.as_slice(), 0, 0);
+    while !rest.is_empty() {
+        messages += 1;
+        let header = MessageHeader::peek(rest);
+        let Some((message, after)) =
+            header.ok().flatten().and_then(|header| rest.split_at_checked(header.length.into()))
+        else {
+            let at = bytes.len() - rest.len();
+            let line = format_args!("error: byte {at}: the stream ends within a message, or is none");
+            output.coloured(Kind::Error, line)?;
+            wrong += 1;
+            break;
+        };
+        match shown(message, as_json, false) {
+            Ok(text) => output.line(text.trim_end())?,
+            Err(error) => {
+                wrong += 1;
+                let at = bytes.len() - rest.len();
+                output.coloured(Kind::Error, format_args!("error: byte {at}: {error} ({})", error.name()))?;
+            }
+        }
+        rest = after;
+    }
+    if wrong > 0 { Err(CliError::LinesRefused(wrong, messages)) } else { Ok(Outcome::Done) }
 }

@@ -15,6 +15,7 @@ use ofctl::wire::{
 
 use super::args::{Connect, Dry, Write};
 use super::error::{CliError, Place, SyntaxError};
+use super::names::Shown;
 use super::output::{Kind, Output};
 use super::progress::{Progress, wait};
 use super::switch::{Names, Switch, TextReader, is_file, print_messages};
@@ -254,13 +255,16 @@ pub(crate) async fn dump(
     if !order.0.is_empty() {
         flows.sort_by(|a, b| order.compare(&a.entry, &b.entry));
     }
+    let names = if connect.show_names && !as_json { Some(Shown::of(&switch).await?) } else { None };
     for flow in &flows {
-        if as_json {
-            output.line(json::flow(flow, stats))?;
-        } else if stats {
-            output.line(format_args!(" {}", print::WithStats(flow)))?;
-        } else {
-            output.line(format_args!(" {}", flow.entry))?;
+        match &names {
+            _ if as_json => output.line(json::flow(flow, stats))?,
+            Some(names) if stats => {
+                output.line(format_args!(" {}", names.put(&print::WithStats(flow).to_string())))?;
+            }
+            Some(names) => output.line(format_args!(" {}", names.put(&flow.entry.to_string())))?,
+            None if stats => output.line(format_args!(" {}", print::WithStats(flow)))?,
+            None => output.line(format_args!(" {}", flow.entry))?,
         }
     }
     Ok(Outcome::Done)

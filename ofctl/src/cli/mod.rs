@@ -15,6 +15,7 @@ mod groups;
 mod json;
 mod look;
 mod monitor;
+mod names;
 mod output;
 mod packet;
 mod print;
@@ -88,6 +89,7 @@ fn run(cli: Cli) -> Result<Outcome, CliError> {
             filter::encode(cli.connect.protocols.into(), &input, json, &mut output)
         }
         Command::Decode { json, input } => filter::decode(&input, json, &mut output),
+        Command::OfpParse { file, json } => filter::stream(&file, json, &mut output),
         Command::Test { files, ovs, only, json } => {
             let place = if ovs { scenarios::Place::OpenVSwitch } else { scenarios::Place::Memory };
             scenarios::run(&files, place, only.as_deref(), json, &mut output)
@@ -216,6 +218,7 @@ async fn talk(command: Command, connect: &args::Connect, output: &mut Output) ->
         | Command::Test { .. }
         | Command::PortRange { .. }
         | Command::Acl { .. }
-        | Command::ComposePacket { .. } => unreachable!("they are carried out without a session"),
+        | Command::ComposePacket { .. }
+        | Command::OfpParse { .. } => unreachable!("they are carried out without a session"),
     }
 }

@@ -737,6 +737,8 @@ impl Connection {
             }
             // Asked for only while connecting.
             Event::Databases { .. } | Event::Schema { .. } | Event::Monitored { .. } => {}
+            // A client asks for no locks.
+            Event::Locked { .. } | Event::Unlocked { .. } | Event::LockChanged { .. } => {}
         }
         Ok(())
     }

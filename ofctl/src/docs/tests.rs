@@ -439,3 +439,32 @@ fn every_operation_of_the_database_is_listed() {
     let abort = Operation::Abort {};
     assert_eq!(operation_name(&abort), "Abort");
 }
+
+#[test]
+fn the_database_methods_that_are_there_are_said() {
+    let now = std::time::Instant::now();
+    let mut session = crate::ovsdb::Session::new(now, Default::default());
+    session.list_databases();
+    session.schema("Open_vSwitch");
+    let id = session.transact("Open_vSwitch", &Default::default());
+    session.cancel(id);
+    session.lock("a");
+    session.steal("a");
+    session.unlock("a");
+    session.handle_timeout(session.poll_timeout()).expect("a first probe");
+    session.monitor("Open_vSwitch", Vec::new(), crate::ovsdb::Uuid::ZERO);
+    // A server that knows no newer method is asked by the older ones.
+    let mut said = BTreeSet::new();
+    while let Some(request) = session.poll_transmit() {
+        let request: serde_json::Value = serde_json::from_slice(&request).expect("a request");
+        let method = request["method"].as_str().unwrap_or_default().to_owned();
+        if method.starts_with("monitor") {
+            let refusal = serde_json::json!({"id": request["id"], "result": null, "error": "unknown method"});
+            session.receive(now, refusal.to_string().as_bytes()).expect("an answer");
+        }
+        said.insert(method);
+    }
+    let listed = rows("OVSDB methods");
+    let there = listed.iter().filter(|row| row[1].starts_with("yes")).map(|row| code(row[0]).to_owned());
+    assert_eq!(there.collect::<BTreeSet<_>>(), said);
+}

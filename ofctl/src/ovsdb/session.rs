@@ -15,6 +15,8 @@
 //! # Ok::<(), ofctl::ovsdb::SessionError>(())
 //! ```
 
+mod locks;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -112,6 +114,27 @@ pub enum Event {
         /// The first contents.
         outcome: Result<Monitored, OperationError>,
     },
+    /// The answer to [`Session::lock`] or [`Session::steal`].
+    Locked {
+        /// The request.
+        id: RequestId,
+        /// True if the lock is this session's, false if it must wait for it.
+        outcome: Result<bool, OperationError>,
+    },
+    /// The answer to [`Session::unlock`].
+    Unlocked {
+        /// The request.
+        id: RequestId,
+        /// An error if this session did not ask for the lock.
+        outcome: Result<(), OperationError>,
+    },
+    /// A lock that was waited for is this session's, or one that it had was stolen.
+    LockChanged {
+        /// The lock.
+        lock: String,
+        /// True if this session has it now.
+        owned: bool,
+    },
     /// A monitored table changed.
     Updated {
         /// The monitor.
@@ -175,6 +198,8 @@ enum Pending {
     Schema,
     Monitor(MonitorRequest),
     Echo,
+    Lock,
+    Unlock,
 }
 
 struct MonitorRequest {
@@ -406,7 +431,9 @@ impl Session {
             }
             // ovsdb-server(7) §4.1.17.
             (Some("monitor_canceled"), None) => Err(SessionError::MonitorCanceled),
-            // Notifications of later versions, and of locks that were not asked for.
+            (Some("locked"), None) => self.lock_changed(envelope.params, true),
+            (Some("stolen"), None) => self.lock_changed(envelope.params, false),
+            // Notifications of later versions.
             (Some(_), None) => Ok(()),
             (None, id) => self.reply(id, envelope.result, envelope.error),
         }
@@ -469,6 +496,15 @@ impl Session {
             (Pending::Databases, None) => {
                 Event::Databases { id, outcome: Ok(read("a list of databases", result.as_bytes())?) }
             }
+            (Pending::Lock, Some(error)) => Event::Locked { id, outcome: Err(error.at(FailedAt::Request)) },
+            (Pending::Lock, None) => {
+                let locks::Locked { locked } = read("the answer about a lock", result.as_bytes())?;
+                Event::Locked { id, outcome: Ok(locked) }
+            }
+            (Pending::Unlock, Some(error)) => {
+                Event::Unlocked { id, outcome: Err(error.at(FailedAt::Request)) }
+            }
+            (Pending::Unlock, None) => Event::Unlocked { id, outcome: Ok(()) },
             (Pending::Schema, Some(error)) => Event::Schema { id, outcome: Err(error.at(FailedAt::Request)) },
             (Pending::Schema, None) => {
                 Event::Schema { id, outcome: Ok(read("a schema", result.as_bytes())?) }
@@ -571,7 +607,7 @@ mod tests {
                 json!({"id": [7], "result": null, "error": "unknown method"}),
             ]
         );
-        assert_eq!(events(&mut session), []);
+        assert_eq!(events(&mut session), [Event::LockChanged { lock: "l".to_owned(), owned: true }]);
     }
 
     /// Each older server refuses the newer methods; the monitor keeps its id through them.

@@ -217,7 +217,7 @@ const NOT_COMPARED: &[(&str, &str)] = &[
     ("mod-table", "both refuse: OpenFlow 1.3 has no table settings; ofctl says which flow does the same"),
     ("insert-buckets", "both refuse: a command of OpenFlow 1.5"),
     ("remove-buckets", "both refuse: a command of OpenFlow 1.5"),
-    ("ofp-parse", "not here: reads files; `ofctl decode` reads messages in hexadecimal"),
+    ("ofp-parse", "sends nothing; prints the same of each recorded message, see `filters`"),
     ("ofp-parse-pcap", "not here: reads captures"),
 ];
 

@@ -1,5 +1,6 @@
 //! `encode` and `decode`, and the exit status.
 
+use super::support::unhex;
 use super::{missing, ofctl, run, text};
 
 const FLOW_MODS: &str = include_str!("../vectors/flow_mods.txt");
@@ -251,4 +252,41 @@ fn completions_know_the_commands() {
             assert!(script.contains(word), "{shell}: {word}");
         }
     }
+}
+
+#[test]
+fn a_stream_of_messages_is_printed_as_ovs_ofctl_prints_it() {
+    let hexes = include_str!("../vectors/messages.txt").lines().filter(|line| line.starts_with("04"));
+    let mut messages: Vec<Vec<u8>> = hexes.map(unhex).collect();
+    messages.extend(pairs().into_iter().map(|(_, hex)| unhex(hex)));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stream").display().to_string();
+    std::fs::write(&path, messages.concat()).unwrap();
+    let (objects, status) = filter(&["ofp-parse", "--json", &path], "");
+    assert_eq!((objects.lines().count(), status), (messages.len(), 0));
+    assert!(objects.lines().all(|line| line.starts_with('{') && line.contains("\"xid\"")), "{objects}");
+    let (ours, status) = filter(&["ofp-parse", &path], "");
+    assert_eq!(status, 0);
+    if missing(&["ovs-ofctl"], false).is_none() {
+        let theirs = std::process::Command::new("ovs-ofctl")
+            .args(["--no-names", "ofp-parse", &path])
+            .output()
+            .unwrap();
+        let heads = |text: &str| -> Vec<String> {
+            let heads = text
+                .lines()
+                .filter(|line| line.contains("(OF1.3) (xid="))
+                .map(|line| line.split_once("):").map_or(line, |(head, _)| head).to_owned());
+            heads.collect()
+        };
+        assert_eq!(heads(&ours), heads(&text(&theirs.stdout)));
+    }
+    // What is cut off is said, after what is whole.
+    std::fs::write(&path, &messages.concat()[..messages[0].len() + 5]).unwrap();
+    let (out, status) = filter(&["ofp-parse", &path], "");
+    assert!(
+        status == 1
+            && out.lines().last().unwrap().starts_with(&format!("error: byte {}: ", messages[0].len())),
+        "{out}"
+    );
 }

@@ -10,6 +10,8 @@ mod others;
 mod speed;
 #[path = "../support/mod.rs"]
 mod support;
+mod terminal;
+mod tls;
 mod vsctl;
 
 use std::io::Write as _;

@@ -149,3 +149,48 @@ fn options_connections_and_roles_are_set() {
     assert!(composed.trim().starts_with("0000000000000000000000000800450000"), "{composed}");
     assert!(ovs.ofctl(&["benchmark", "br0", "100", "50"]).contains("Finished in"));
 }
+
+#[test]
+fn flows_are_shown_by_the_names_of_ports_and_tables() {
+    let Some(ovs) = Ovs::start() else { return };
+    for flow in [
+        "table=0,in_port=west,tcp,tp_dst=2,actions=resubmit(west,3),output:east",
+        "table=3,in_port=east,actions=output(port=2,max_len=64),enqueue:3:1,LOCAL,output:99",
+        "table=3,priority=5,actions=learn(table=4,in_port=2,load:3->NXM_NX_REG0[]),output:NXM_NX_REG0[]",
+    ] {
+        ovs.ofctl(&["add-flow", "br0", flow]);
+    }
+    let db = format!("--db=unix:{}", ovs.path("db.sock"));
+    let named =
+        [&db, "--timeout=20", "--", "--id=@t", "create", "Flow_Table", "name=forward", "--", "set", "bridge"];
+    ovs.theirs("ovs-vsctl", &[&named[..], &["br0", "flow_tables:3=@t"]].concat());
+    let lines = |text: String| -> Vec<String> {
+        let mut lines: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+        lines.sort();
+        lines
+    };
+    let theirs = ovs.theirs(
+        "ovs-ofctl",
+        &[
+            "-O",
+            "OpenFlow13",
+            "--names",
+            "--no-stats",
+            "dump-flows",
+            &format!("unix:{}", ovs.path("br0.mgmt")),
+        ],
+    );
+    let ours = ovs.ofctl(&["--names", "dump-flows", "--no-stats", "br0"]);
+    assert_eq!(lines(ours.clone()), lines(theirs));
+    assert!(ours.contains("in_port=west") && ours.contains("table=forward"), "{ours}");
+    // What is printed is read again, but for the names of tables, and of ports within a learn.
+    let without_learn = |text: &str| -> String {
+        text.lines().filter(|line| !line.contains("learn(")).map(|line| format!("{line}\n")).collect()
+    };
+    let before = without_learn(&ovs.ofctl(&["dump-flows", "--no-stats", "br0"]));
+    let file = ovs.file("named", &without_learn(&ours).replace("forward", "3"));
+    ovs.ofctl(&["del-flows", "br0"]);
+    ovs.ofctl(&["add-flows", "br0", &file]);
+    assert_eq!(lines(ovs.ofctl(&["dump-flows", "--no-stats", "br0"])), lines(before));
+    assert!(ovs.ofctl(&["dump-flows", "br0"]).contains("in_port=2"));
+}

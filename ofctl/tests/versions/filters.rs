@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use ofctl::wire::Field;
 use ofctl::wire::versions::Version;
 
-use super::support::flows::of_field;
+use super::support::flows::{ACTIONS, of_action, of_field};
 use super::support::ovs_ofctl;
 use super::support::random::Random;
 
@@ -103,4 +103,58 @@ fn what_a_version_cannot_say_is_refused_or_warned_of() {
     assert!(lines[0].contains("OpenFlow14 cannot say a command about one bucket"), "{lines:?}");
     let (_, complaint, well) = filter(&["-O", "OpenFlow15", "show", "br0"], &[]);
     assert!(!well && complaint.contains("only encode and decode"), "{complaint}");
+}
+
+/// Messages of every version go to JSON and back, in members and not in hexadecimal.
+#[test]
+fn json_gives_the_same_bytes_in_every_version() {
+    let mut random = Random(78);
+    let mut flows: Vec<String> = Field::all().map(|field| of_field(field, &mut random)).collect();
+    flows.extend(ACTIONS.iter().map(|pattern| of_action(pattern, &mut random)));
+    let groups = [
+        "group add group_id=5,type=all,bucket=actions=output:1,bucket=actions=output:2",
+        "group modify group_id=6,type=select,bucket=weight:5,actions=output:1",
+    ];
+    let only_15 = [
+        "group insert_bucket group_id=5,command_bucket_id=2,bucket=bucket_id=4,actions=output:1",
+        "group remove_bucket group_id=5,command_bucket_id=7",
+        "group add group_id=6,type=select,selection_method=hash,selection_method_param=77,\
+         fields(tcp_dst,eth_dst,ip_src=255.255.255.0),bucket=bucket_id=3,weight=5,actions=output:1",
+    ];
+    for version in Version::ALL {
+        let importance = if version >= Version::OpenFlow14 { "importance=9," } else { "" };
+        let mut texts: Vec<String> = flows.iter().map(|flow| format!("{importance}{flow}")).collect();
+        texts.extend(groups.map(str::to_owned));
+        if version == Version::OpenFlow15 {
+            texts.extend(only_15.map(str::to_owned));
+        }
+        let (hexes, ..) = filter(&["-O", version.name(), "encode", "-"], &texts);
+        let hexes: Vec<String> = hexes.into_iter().filter(|line| !line.starts_with("error")).collect();
+        assert!(hexes.len() * 10 > texts.len() * 9, "{version}: {} of {}", hexes.len(), texts.len());
+        let (objects, complaints, well) = filter(&["decode", "--json", "-"], &hexes);
+        assert!(well && objects.len() == hexes.len(), "{version}: {complaints}");
+        let opaque = objects.iter().filter(|object| object.contains("\"type\":\"other\"")).count();
+        assert_eq!(opaque, 0, "{version}: in hexadecimal");
+        let says = |object: &String| object.contains(&format!("\"openflow\":\"{version}\""));
+        assert_eq!(objects.iter().all(says), version != Version::OpenFlow13, "{version}");
+        let (again, complaints, well) = filter(&["encode", "--json", "-"], &objects);
+        assert!(well, "{version}: {complaints}");
+        let differ: Vec<String> = hexes
+            .iter()
+            .zip(&again)
+            .zip(&objects)
+            .filter(|((hex, again), _)| hex != again)
+            .map(|((hex, again), object)| format!("{hex}\n{again}\n{object}"))
+            .collect();
+        println!("{version}: {} of {} come back from JSON", hexes.len() - differ.len(), hexes.len());
+        // Of 1.0, what has two forms may come back in the other.
+        assert!(differ.len() * 50 <= hexes.len(), "{version}:\n{}", differ.join("\n"));
+        // One edit changes one thing.
+        if let Some(object) = objects.iter().find(|object| object.contains("\"group_id\":5")) {
+            let edited = object.replace("\"group_id\":5", "\"group_id\":99");
+            let (lines, ..) = filter(&["encode", "--json", "-"], &[edited]);
+            let (text, ..) = filter(&["decode", "-"], &lines);
+            assert!(text[0].contains("group_id=99,type=all"), "{text:?}");
+        }
+    }
 }

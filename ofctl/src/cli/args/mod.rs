@@ -86,7 +86,10 @@ pub(crate) struct Connect {
     /// When to print in colour
     #[arg(long, alias = "colour", global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Colour,
-    /// Print ports by their numbers, which is always so
+    /// Print ports and tables of flows by their names
+    #[arg(long = "names", global = true, overrides_with = "no_names")]
+    pub(crate) show_names: bool,
+    /// Print ports and tables by their numbers, which is usual
     #[arg(long, global = true, hide = true)]
     pub(crate) no_names: bool,
 }
@@ -545,6 +548,14 @@ pub(crate) enum Command {
         length: u16,
         /// Requests to send
         count: u32,
+    },
+    /// Print the messages in a file of OpenFlow's bytes, one after the other
+    OfpParse {
+        /// The file, or - for standard input
+        file: PathBuf,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
     },
     /// Print a packet that has these fields, in hexadecimal
     ComposePacket {

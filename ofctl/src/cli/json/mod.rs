@@ -6,11 +6,11 @@
 mod control;
 mod read;
 pub(crate) mod stats;
+pub(crate) mod versions;
 mod write;
 
 use ofctl::wire::{BundleControlType, FlowModCommand, FragmentMode, GroupModCommand, GroupType};
 
-pub(crate) use read::parse;
 pub(crate) use write::{aggregate, config, description, entry_object, features, flow, message, port, table};
 
 /// Bytes from hexadecimal digits; blanks and separators between them do not matter.

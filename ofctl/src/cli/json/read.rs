@@ -368,6 +368,14 @@ impl Object {
             .collect()
     }
 
+    pub(super) fn set(&mut self, name: &str, value: Value) {
+        self.members.insert(name.to_owned(), value);
+    }
+
+    pub(super) fn into_value(self) -> Value {
+        Value::Object(self.members)
+    }
+
     /// Refuses members that nobody took.
     pub(super) fn done(self) -> Result<()> {
         match self.members.keys().next() {
@@ -389,12 +397,6 @@ fn number<T: TryFrom<u64>>(value: &Value) -> Option<T> {
     T::try_from(number).ok()
 }
 
-/// Reads what [`message`] writes; members that have a usual value may be left out.
-pub(crate) fn parse(text: &str) -> std::result::Result<(Xid, Message), JsonOrSyntax> {
-    let value: Value = serde_json::from_str(text).map_err(JsonOrSyntax::Syntax)?;
-    Object::of("", value).and_then(parse_object).map_err(JsonOrSyntax::Json)
-}
-
 /// Why a line is no message in JSON.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JsonOrSyntax {
@@ -404,7 +406,8 @@ pub(crate) enum JsonOrSyntax {
     Json(#[from] JsonError),
 }
 
-fn parse_object(mut object: Object) -> Result<(Xid, Message)> {
+/// Reads an object as [`super::message`] writes it; members that have a usual value may be left out.
+pub(super) fn parse_object(mut object: Object) -> Result<(Xid, Message)> {
     let xid = Xid(object.number_or("xid", 0)?);
     let kind = object.text("type")?;
     let more = object.optional("more") == Some(Value::Bool(true));

@@ -369,7 +369,7 @@ fn members(message: &Message) -> Option<(&'static str, Value)> {
     })
 }
 
-fn message_object(message: &Message) -> Value {
+pub(super) fn message_object(message: &Message) -> Value {
     let (name, body) = members(message).unwrap_or_else(|| {
         let mut bytes = Vec::new();
         let written = message.encode(Xid(0), &mut bytes);

@@ -17,6 +17,7 @@ use super::args::{Connect, Vsctl, VsctlCommand};
 use super::error::CliError;
 use super::output::Output;
 use super::switch::tls;
+use records::Elements;
 
 /// A connected database, and how to change it.
 struct Database<'a> {
@@ -127,10 +128,10 @@ pub(crate) async fn run(connect: &Connect, how: &Vsctl, output: &mut Output) -> 
             records::set(&database, table, record, settings, output).await
         }
         VsctlCommand::Add { table, record, column, values } => {
-            records::add(&database, table, record, column, values, output).await
+            records::change(Elements::Added, &database, table, record, column, values, output).await
         }
         VsctlCommand::Remove { table, record, column, values } => {
-            records::remove(&database, table, record, column, values, output).await
+            records::change(Elements::Removed, &database, table, record, column, values, output).await
         }
         VsctlCommand::Clear { table, record, columns } => {
             records::clear(&database, table, record, columns, output).await

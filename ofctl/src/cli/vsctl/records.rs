@@ -285,57 +285,46 @@ pub(super) async fn set(
     Ok(Outcome::Done)
 }
 
-async fn mutate(
+/// What becomes of the elements of a column that are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Elements {
+    Added,
+    Removed,
+}
+
+impl Elements {
+    fn mutation(self, name: &str, kind: ColumnType, text: &str) -> Result<Mutation, CliError> {
+        let wrong = |error| usage(format!("{text}: {error}"));
+        match self {
+            Elements::Added => Ok(Mutation::insert(name, kind.parse_part(text).map_err(wrong)?)),
+            Elements::Removed => {
+                // Of a map its keys, or pairs, which go only if they are the same.
+                let is_pair = kind.value.is_some() && text.contains('=');
+                let kind = if is_pair { kind } else { ColumnType { value: None, min: 0, max: None, ..kind } };
+                Ok(Mutation::delete(name, kind.parse_part(text).map_err(wrong)?))
+            }
+        }
+    }
+}
+
+pub(super) async fn change(
+    elements: Elements,
     database: &Database<'_>,
-    table: &Table,
+    table: &str,
     record: &str,
-    mutations: Vec<Mutation>,
+    column: &str,
+    values: &[String],
     output: &mut Output,
 ) -> Result<Outcome, CliError> {
+    let table = Table::of(database, table)?;
+    let (name, kind) = table.column(column)?;
+    let mutations = values.iter().map(|text| elements.mutation(name, kind, text));
+    let mutations = mutations.collect::<Result<_, CliError>>()?;
     if let Some((uuid, _)) = table.needed(database, record).await? {
         let transaction = Transaction::new().with(Operation::mutate(&table.name, uuid, mutations));
         database.carry_out(transaction, output).await?;
     }
     Ok(Outcome::Done)
-}
-
-pub(super) async fn add(
-    database: &Database<'_>,
-    table: &str,
-    record: &str,
-    column: &str,
-    values: &[String],
-    output: &mut Output,
-) -> Result<Outcome, CliError> {
-    let table = Table::of(database, table)?;
-    let (name, kind) = table.column(column)?;
-    let insert = |text: &String| {
-        let value = kind.parse_part(text).map_err(|error| usage(format!("{text}: {error}")))?;
-        Ok(Mutation::insert(name, value))
-    };
-    let mutations = values.iter().map(insert).collect::<Result<_, CliError>>()?;
-    mutate(database, &table, record, mutations, output).await
-}
-
-pub(super) async fn remove(
-    database: &Database<'_>,
-    table: &str,
-    record: &str,
-    column: &str,
-    values: &[String],
-    output: &mut Output,
-) -> Result<Outcome, CliError> {
-    let table = Table::of(database, table)?;
-    let (name, kind) = table.column(column)?;
-    // Of a map its keys, or pairs, which go only if they are the same.
-    let keys = ColumnType { value: None, min: 0, max: None, ..kind };
-    let delete = |text: &String| {
-        let is_pair = kind.value.is_some() && text.contains('=');
-        let value = if is_pair { kind.parse_part(text) } else { keys.parse_part(text) };
-        Ok(Mutation::delete(name, value.map_err(|error| usage(format!("{text}: {error}")))?))
-    };
-    let mutations = values.iter().map(delete).collect::<Result<_, CliError>>()?;
-    mutate(database, &table, record, mutations, output).await
 }
 
 pub(super) async fn clear(
