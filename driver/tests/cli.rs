@@ -448,7 +448,8 @@ fn ports_are_attached_listed_and_detached() {
     world.sluice(&["network", "create", "green", "--encap", "geneve"]).succeeded();
     attach(&["--network", "red"]).failed(1, &["port swp1 of node sw1", "network blue", "detach", "--vlan"]);
     attach(&["--network", "green"]).failed(1, &["encap=geneve", "VXLAN only", "--encap vxlan"]);
-    attach(&["--network", "red", "--vlan", "4095"]).failed(2, &["4095", "1 to 4094"]);
+    let usage = attach(&["--network", "red", "--vlan", "4095"]);
+    assert!(usage.status == 2 && usage.stderr.contains("1 to 4094"), "{}", usage.stderr);
     let json = attach(&["--network", "red", "--vlan", "7", "--json"]).json();
     assert_eq!((&json[0]["created"], &json[0]["port"]["vlan"]), (&json!(true), &json!(7)));
     // Without --node it is the one that is asked, a Docker host here.

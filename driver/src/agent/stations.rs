@@ -266,3 +266,6 @@ impl Stations {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,7 +77,7 @@ impl Host {
     }
 
     /// Follows the store, publishes, and looks after addresses, until the set is dropped.
-    fn run(&self, installation: &str) -> JoinSet<()> {
+    pub(super) fn run(&self, installation: &str) -> JoinSet<()> {
         let node = Node {
             name: self.registry().node().clone(),
             installation: installation.to_owned(),

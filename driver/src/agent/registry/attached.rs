@@ -129,9 +129,11 @@ impl Registry {
             }
         };
         for mac in gone {
-            if inner.stations.get_mut(network).and_then(|of_network| of_network.remove(&mac)).is_some() {
-                say(&inner, (network.clone(), mac), None);
+            if let Some(of_network) = inner.stations.get_mut(network) {
+                of_network.remove(&mac);
             }
+            // Also of one that was not known here: it may have been written and removed since the last word.
+            say(&inner, (network.clone(), mac), None);
             hide(&mut inner, network, mac, &mut changes);
         }
         for station in stations {

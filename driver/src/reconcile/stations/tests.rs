@@ -49,7 +49,9 @@ impl std::ops::DerefMut for Switch {
 
 impl Switch {
     fn words(&mut self, store: &Store, now: Duration) {
-        let gone: Vec<Key> = self.heard.keys().filter(|key| !store.contains_key(*key)).cloned().collect();
+        // A removal is told even of what came and went between two words.
+        let known = self.heard.keys().chain(self.book.keys());
+        let gone: BTreeSet<Key> = known.filter(|key| !store.contains_key(*key)).cloned().collect();
         for key in gone {
             self.book.word(&key, None, now);
         }
