@@ -68,7 +68,8 @@ fn three_updates_of_30_mb_fit_on_93_mb_and_what_cannot_is_refused_before_it_is_s
     }
 
     // 54 MB of something else: not beside the 42 MB that are there.
-    let large: Vec<Vec<u8>> = (0..3).map(|i| noise(900 + i, 18 << 20)).collect();
+    // It compresses well: what counts is what it takes there.
+    let large: Vec<Vec<u8>> = (0..3).map(|i| noise(900 + i, 4096).repeat(18 << 8)).collect();
     let more = [("data/x", &large[0][..]), ("data/y", &large[1]), ("data/z", &large[2])];
     f.pack("5", SERVE, &more);
     let before = free();
