@@ -237,7 +237,11 @@ impl Pipeline<'_> {
                 let others = others.filter(|(_, port)| {
                     !matches!(port.vlan, PortVlan::Access(_)) || tags.0[1] == Parts::default()
                 });
-                for port in others.map(|(id, _)| *id).collect::<Vec<_>>() {
+                let mut others: Vec<OfPort> = others.map(|(id, _)| *id).collect();
+                // As they were made, of which the bridge's own was the first; a later output_trunc cuts what is left of
+                // the tags of the last.
+                others.sort_by_key(|port| (*port != OfPort::LOCAL, *port));
+                for port in others {
                     self.emit_tagged(port, tags);
                 }
             }

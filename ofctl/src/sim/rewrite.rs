@@ -203,7 +203,7 @@ impl Rewriter {
             _ => return,
         };
         let new = bytes::<4>(key.value(source) << 16 | key.value(destination));
-        if new == [0; 4] || !(self.changed(key, source) || self.changed(key, destination)) {
+        if !(self.changed(key, source) || self.changed(key, destination)) {
             return;
         }
         if self.layout.protocol == 132 {

@@ -281,7 +281,8 @@ fn learn(random: &mut Random) -> Action {
     learn.cookie = Cookie(100 + random.below(2) as u64);
     learn.idle_timeout = random.pick(&[0, 300]);
     learn.hard_timeout = random.pick(&[0, 300]);
-    learn.fin_idle_timeout = random.pick(&[0, 0, 7]);
+    // Only one of the two has a clock that runs: nothing may time out.
+    learn.fin_idle_timeout = random.pick(&[0, 0, 270]);
     if random.chance(20) {
         learn.limit = 1 + random.below(3) as u32;
     }
@@ -363,7 +364,7 @@ fn further(random: &mut Random, table: u8) -> Action {
             2 => Action::DecMplsTtl,
             _ => Action::SetMplsTtl(random.pick(&[1, 2, 7])),
         },
-        10 => Action::FinTimeout { idle: 5, hard: 6 },
+        10 => Action::FinTimeout { idle: 250, hard: 260 },
         11 => Action::DecTtlIds(Box::new([1, 2])),
         _ => learn(random),
     }

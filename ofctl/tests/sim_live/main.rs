@@ -1,7 +1,8 @@
 //! The simulator against Open vSwitch: random flow sets and packets, compared with `ofproto/trace` and with the
 //! frames that a real datapath sends.
 //!
-//! `SLUICE_SIM_SEED` and `SLUICE_SIM_ROUNDS` choose other or more flow sets.
+//! `SLUICE_SIM_SEED` and `SLUICE_SIM_ROUNDS` choose other or more flow sets, `SLUICE_SIM_FIRST` the first of them: one that
+//! failed is run again alone.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -293,7 +294,8 @@ fn random_packets_fare_as_in_open_vswitch() {
     let mut judge = Judge { ovs, ports, pairs: 0, outputs: 0, frames: 0, skipped: 0, crashes: 0 };
     let mut differences = Vec::new();
     let start = Instant::now();
-    for round in 0..rounds {
+    let first = setting("SLUICE_SIM_FIRST", 0);
+    for round in first..first + rounds {
         let mut random = Random(seed << 32 | round);
         let scenario = Scenario::draw(&mut random);
         let mode = random.pick(&[FragmentMode::Normal, FragmentMode::NxMatch]);
