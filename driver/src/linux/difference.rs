@@ -208,7 +208,8 @@ impl Steps<'_> {
     fn fill_tables(&mut self, network: &Network) {
         let vxlan = &network.vxlan;
         for &vtep in &network.flood {
-            if !self.vteps_of(network, FLOOD).contains(&vtep) {
+            let list = self.now.vtep_entries.get(vxlan).and_then(|table| table.get(&FLOOD));
+            if !list.is_some_and(|list| list.contains_key(&vtep)) {
                 self.step(Change::AddFlood { vxlan: vxlan.clone(), vtep });
             }
         }
@@ -232,7 +233,12 @@ impl Steps<'_> {
                 }
                 _ => false,
             };
-            if !at_the_tunnel || !self.vteps_of(network, mac).contains(&remote.vtep) {
+            // An entry that ages out would be gone when it is wanted.
+            let vteps = self.now.vtep_entries.get(vxlan).and_then(|table| table.get(&mac));
+            let stays = vteps
+                .and_then(|vteps| vteps.get(&remote.vtep))
+                .is_some_and(|entry| entry.external || entry.permanent);
+            if !at_the_tunnel || !stays {
                 self.step(Change::SetRemote {
                     vxlan: vxlan.clone(),
                     mac,
@@ -249,11 +255,6 @@ impl Steps<'_> {
                 }
             }
         }
-    }
-
-    fn vteps_of(&self, network: &Network, mac: ofctl::MacAddr) -> BTreeSet<std::net::IpAddr> {
-        let table = self.now.vtep_entries.get(&network.vxlan);
-        table.and_then(|table| table.get(&mac)).into_iter().flatten().map(|(vtep, _)| *vtep).collect()
     }
 
     fn empty_tables(&mut self, network: &Network) {

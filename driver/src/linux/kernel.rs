@@ -34,11 +34,11 @@ pub struct Kernel {
 pub struct Applied {
     /// What was refused; each names its change.
     pub failures: Vec<KernelError>,
-    /// How many changes were left out since they need a link that could not be made.
+    /// How many changes were left out since they need a link that could not be made, or could not join its bridge.
     pub left_out: usize,
 }
 
-/// What happens in the kernel, from [`Kernel::watch`].
+/// What happens in the kernel, from [`Kernel::watch`]. It ends with the last [`Kernel`] that shares its thread.
 #[derive(Debug)]
 pub struct Watch {
     events: mpsc::UnboundedReceiver<Event>,
@@ -99,7 +99,7 @@ impl Kernel {
 }
 
 impl Watch {
-    /// The next event; none if the kernel's socket is closed.
+    /// The next event; none if the watch has ended, and another is to be begun.
     pub async fn next(&mut self) -> Option<Event> {
         self.events.recv().await
     }
@@ -197,7 +197,7 @@ struct Work<'a> {
     requests: &'a Requests,
     /// The indices of links that were looked up.
     indices: BTreeMap<LinkName, u32>,
-    /// Links that could not be made.
+    /// Links that could not be made, or could not join their bridge.
     lost: BTreeSet<LinkName>,
     done: Applied,
 }
@@ -220,24 +220,24 @@ impl Work<'_> {
             let done = match change {
                 Change::CreateBridge { link, alias, .. }
                 | Change::CreateVxlan { link, alias, .. }
-                | Change::CreateVlan { link, alias, .. } => {
-                    let made = self.create(change, link, alias).await;
-                    if made.is_err() {
-                        self.lost.insert(link.clone());
-                    }
-                    made
-                }
+                | Change::CreateVlan { link, alias, .. } => self.create(change, link, alias).await,
                 Change::DeleteLink { link } => self.delete(change, link).await,
                 _ => self.change(change).await,
             };
-            self.done.failures.extend(done.err());
+            if let Err(error) = done {
+                self.lost.extend(made_useful(change).cloned());
+                self.done.failures.push(error);
+            }
         }
     }
 
-    /// True, and counted, if a change needs a link that could not be made.
+    /// True, and counted, if a change needs a link that is lost.
     fn is_hopeless(&mut self, change: &Change) -> bool {
         let hopeless = encode::links(change).into_iter().any(|link| self.lost.contains(link));
-        self.done.left_out += usize::from(hopeless);
+        if hopeless {
+            self.done.left_out += 1;
+            self.lost.extend(made_useful(change).cloned());
+        }
         hopeless
     }
 
@@ -332,6 +332,17 @@ impl Work<'_> {
         self.indices.clear();
         let (message, flags) = encode::deletion(message.header.index);
         judge(change, self.requests.change(message, flags).await)
+    }
+}
+
+/// The link that is of no use without a change.
+fn made_useful(change: &Change) -> Option<&LinkName> {
+    match change {
+        Change::CreateBridge { link, .. }
+        | Change::CreateVxlan { link, .. }
+        | Change::CreateVlan { link, .. }
+        | Change::Join { link, .. } => Some(link),
+        _ => None,
     }
 }
 
