@@ -415,6 +415,11 @@ fn what_is_written_for_boot_starts_and_stops_applications() {
     if !containers(test) {
         return;
     }
+    // What starts at boot mounts control groups, which are not for this machine to keep.
+    private_mounts(boot_files);
+}
+
+fn boot_files() {
     let s = Switch::new("script", SERVE, "");
     s.ok(&["install", "app.slb", "--trust", "key.pub"]);
     let there = s.bench.path("root with blanks");
