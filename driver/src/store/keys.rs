@@ -8,7 +8,7 @@
 //! | `/sluice/v1/nodes/NAME` | [`Node`](crate::model::Node) | the node's agent |
 //! | `/sluice/v1/alive/NAME` | an empty object, on a lease | the node's agent |
 //! | `/sluice/v1/endpoints/NETWORK/ID` | [`Endpoint`](crate::model::Endpoint) | the endpoint's node |
-//! | `/sluice/v1/ports/NODE/PORT/TAG` | [`PortAttachment`](crate::model::PortAttachment) | who attached the port |
+//! | `/sluice/v1/ports/NODE/PORT/TAG` | [`PortAttachment`] | who attached the port |
 //! | `/sluice/v1/attached/NETWORK/ports/NODE/PORT/TAG` | the same, for those who follow the network | with the one above |
 //! | `/sluice/v1/attached/NETWORK/stations/MAC` | [`Station`](crate::model::Station) | the node that learned it last |
 //! | `/sluice/v1/blocks/NETWORK/PREFIX` | an address block | its owner, and those it lends to |
