@@ -177,6 +177,8 @@ fn the_agent_restarts_and_no_packet_is_lost() {
     // A container that comes now reaches the server: the new agent follows.
     let newcomer = endpoint(&rack.lab, 2, &rack.networks);
     eventually("a newcomer", PATIENCE, || newcomer.ping(rack.server.endpoint.v4().into(), 1));
+    // And a while longer, so that there are packets from before and from after, however quick all that was.
+    std::thread::sleep(Duration::from_secs(1));
     for (what, stream) in [("to", to_server), ("from", from_server)] {
         let (sent, answered) = stream.stop();
         assert_eq!(sent, answered, "lost {what} the server while its switch's agent restarted");

@@ -27,7 +27,8 @@ mount -t overlay overlay -o "lowerdir=/etc,upperdir=$d/etc,workdir=$d/work" /etc
 for c in /sys/fs/cgroup/*; do
     case ${c##*/} in
     cpu|memory|pids|devices|freezer|blkio) mkdir -p "$c/$name"; mount --bind "$c/$name" "$c" ;;
-    *) umount "$c" ;;
+    # A directory that nothing is mounted on is a place for a mount that is gone.
+    *) ! mountpoint -q "$c" || umount "$c" ;;
     esac
 done
 exec /usr/sbin/sshd -D -e -f "$d/sshd_config"
