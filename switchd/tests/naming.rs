@@ -22,11 +22,11 @@ printf '[Unit]\nDescription=Cumulus Linux Switch Daemon\n' >/etc/systemd/system/
 echo 'mode = hardware' >/etc/cumulus/switchd.conf
 cp /bin/busybox "$BENCH/usr-sbin/switchd"
 mount --bind "$BENCH/usr-sbin" /usr/sbin
-mkdir /run/work
-cp "$BENCH/app.slb" "$BENCH/key.pub" /run/work
-cp "$PROGRAM" /run/work/sluice-switch
+mkdir /run/operator
+cp "$BENCH/app.slb" "$BENCH/key.pub" /run/operator
+cp "$PROGRAM" /run/operator/sluice-switch
 mount -o remount,bind,ro /
-cd /run/work
+cd /run/operator
 # Everything writable is on file systems that were mounted here.
 writable() { find /etc /opt /run /srv /usr/local /var /usr/sbin "$@"; }
 sums() { sha256sum /etc/systemd/system/switchd.service /etc/cumulus/switchd.conf /usr/sbin/switchd; }
