@@ -19,3 +19,4 @@ mod refusals;
 mod restarts;
 mod switch;
 mod traces;
+mod vtep;
