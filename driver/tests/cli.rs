@@ -525,6 +525,7 @@ fn status_shows_what_is_wrong() {
                 "state": "ok", "generation": 3, "flows": 120, "repaired": 1, "refused": 0, "error": null,
             },
             "linux": null,
+            "vtep": null,
             "docker": { "state": "off", "version": null, "error": null },
             "networks": 2, "endpoints": 1,
             "problems": [{
