@@ -490,6 +490,18 @@ fn ports_are_attached_listed_and_detached() {
     detach(&["--vlan", "7"]).failed(1, &["swp1 vlan 7", "not attached", "port ls --node sw1"]);
     detach(&[]).succeeded();
     assert!(!world.has(&keys::station(&station.network, station.mac)), "its stations go with it");
+    // A switch that is told by its database names its ports as it likes; Linux does not.
+    let leaf: NodeName = "leaf1".parse().unwrap();
+    let told = Node { name: leaf.clone(), dataplane: Dataplane::HardwareVtep, ..switch };
+    world.write(keys::node(&leaf), &told);
+    let long = |what: &str, more: &[&str]| {
+        world.sluice(&[&["port", what, "Ten-GigabitEthernet1/0/1", "--node"], more].concat())
+    };
+    long("attach", &["leaf1", "--network", "blue"]).succeeded();
+    long("attach", &["sw1", "--network", "blue"]).failed(1, &["Ten-GigabitEthernet1/0/1", "ip link"]);
+    assert!(world.sluice(&["port", "ls"]).succeeded().contains("Ten-GigabitEthernet1/0/1"));
+    let detached = long("detach", &["leaf1"]).succeeded();
+    assert_eq!(detached, "removed port Ten-GigabitEthernet1/0/1 of node leaf1 from network blue\n");
     // A switch that is gone for good leaves nothing behind.
     attach(&["--network", "blue"]).succeeded();
     let removed = world.sluice(&["node", "rm", "sw1"]).succeeded();

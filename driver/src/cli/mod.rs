@@ -39,7 +39,7 @@ use crate::api::admin::{
     resolve_endpoint,
 };
 use crate::config::{AgentArgs, AgentConfig, ClientArgs, ClientConfig, ConfigError, LogFormat};
-use crate::model::{LinkName, NetworkName, NetworkOptions, NodeName, PortTag, Subnet, VlanId};
+use crate::model::{NetworkName, NetworkOptions, NodeName, PortName, PortTag, Subnet, VlanId};
 use crate::store::Etcd;
 use output::Output;
 
@@ -197,8 +197,8 @@ enum NodeAction {
 enum PortAction {
     /// Make a port of a switch a member of a network
     Attach {
-        /// The port's link on the switch, such as swp1
-        port: LinkName,
+        /// The port, as the switch names it, such as swp1
+        port: PortName,
         /// The network
         #[arg(long, value_name = "NAME")]
         network: NetworkName,
@@ -211,8 +211,8 @@ enum PortAction {
     },
     /// Take a port of a switch out of its network
     Detach {
-        /// The port's link on the switch
-        port: LinkName,
+        /// The port
+        port: PortName,
         /// The VLAN of it
         #[arg(long)]
         vlan: Option<VlanId>,

@@ -111,6 +111,28 @@ text_id! {
         && text.bytes().all(|c| c.is_ascii_graphic() && c != b'/' && c != b':')
 }
 
+text_id! {
+    /// The name of a switch's port: of a link in Linux, or as a switch's own software calls it, such as
+    /// `Ten-GigabitEthernet1/0/1`.
+    PortName, "port name", "1 to 63 printable ASCII characters without white space are wanted",
+    |text| (1..=63).contains(&text.len())
+        && !matches!(text, "." | "..")
+        && text.bytes().all(|c| c.is_ascii_graphic())
+}
+
+impl PortName {
+    /// The link of this name, if Linux can have one.
+    pub fn link(&self) -> Option<LinkName> {
+        self.as_str().parse().ok()
+    }
+}
+
+impl From<LinkName> for PortName {
+    fn from(link: LinkName) -> PortName {
+        PortName(link.0)
+    }
+}
+
 impl EndpointId {
     fn short(&self) -> &str {
         let id = self.as_str();

@@ -15,7 +15,7 @@ mod subnet;
 pub use encapsulation::{Encapsulation, EncapsulationParseError};
 pub use endpoint::{Endpoint, Phase, mac_for};
 pub use ids::{
-    DockerNetworkId, EndpointId, IdError, LinkName, NetworkId, NetworkName, NodeName, VlanId, Vni,
+    DockerNetworkId, EndpointId, IdError, LinkName, NetworkId, NetworkName, NodeName, PortName, VlanId, Vni,
 };
 pub use network::{Disagreement, LOCAL_PREFIX, Network, NetworkSpec, Origin, SpecError};
 pub use node::{Dataplane, Node};

@@ -7,7 +7,7 @@ use ofctl::MacAddr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Dataplane, Encapsulation, LinkName, Network, NetworkName, Node, NodeName, Origin, UnknownFields, VlanId,
+    Dataplane, Encapsulation, Network, NetworkName, Node, NodeName, Origin, PortName, UnknownFields, VlanId,
     Vni,
 };
 
@@ -16,8 +16,8 @@ use super::{
 pub struct PortAttachment {
     /// The node that has the port.
     pub node: NodeName,
-    /// The port's link on that node.
-    pub port: LinkName,
+    /// The port: a link on that node, or whatever its switch calls it.
+    pub port: PortName,
     /// The VLAN of the port whose frames are the network's; none: the frames without a tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<VlanId>,
@@ -41,7 +41,7 @@ impl PortAttachment {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PortTag {
     /// The port.
-    pub port: LinkName,
+    pub port: PortName,
     /// The VLAN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<VlanId>,
@@ -115,7 +115,18 @@ pub enum CannotCarry {
         /// The VLAN.
         vlan: VlanId,
         /// The port.
-        port: LinkName,
+        port: PortName,
+    },
+    /// No link can have that name.
+    #[error(
+        "node {node} is a switch with a Linux kernel, and '{port}' is no name of a link ('ip link' on it shows those that \
+         there are)"
+    )]
+    NoLinkName {
+        /// The node.
+        node: NodeName,
+        /// The port.
+        port: PortName,
     },
     /// The network is one host's own.
     #[error(
@@ -162,9 +173,12 @@ const RESERVED_VNI: u32 = 0xff_ffff;
 ///
 /// # Errors
 /// It cannot; the reason comes with the cure.
-pub fn can_carry(node: &Node, network: &Network, port: &LinkName) -> Result<(), CannotCarry> {
+pub fn can_carry(node: &Node, network: &Network, port: &PortName) -> Result<(), CannotCarry> {
     if !node.dataplane.is_switch() {
         return Err(CannotCarry::NotASwitch(node.name.clone()));
+    }
+    if node.dataplane == Dataplane::Linux && port.link().is_none() {
+        return Err(CannotCarry::NoLinkName { node: node.name.clone(), port: port.clone() });
     }
     match (network.encapsulation, network.vlan) {
         (Encapsulation::Vxlan, _) => {}
@@ -246,6 +260,12 @@ mod tests {
             let error = can_carry(node, &network(&spec), &port).unwrap_err().to_string();
             assert!(parts.iter().all(|part| error.contains(part)), "{error}");
         }
+        // A switch's own software names its ports as it likes, Linux does not.
+        let port = "Ten-GigabitEthernet1/0/1".parse().unwrap();
+        can_carry(&vtep, &network(&NetworkSpec::default()), &port).unwrap();
+        let error = can_carry(&sw, &network(&NetworkSpec::default()), &port).unwrap_err().to_string();
+        assert!(error.contains("Ten-GigabitEthernet1/0/1") && error.contains("ip link"), "{error}");
+        assert!("a port".parse::<PortName>().is_err() && "..".parse::<PortName>().is_err());
     }
 
     #[test]

@@ -34,13 +34,13 @@ pub fn plan(view: &View, facts: &Facts, form: &Form, claims: &Claims) -> LinuxPl
                 continue;
             }
         };
-        let Some(vni) = network.vni else { continue };
+        let (Some(vni), Some(port)) = (network.vni, attachment.port.link()) else { continue };
         let segment = networks.entry(vni).or_insert_with(|| segment(view, facts, form, claims, network));
         if form.has_vlans() && attachment.vlan.is_some() {
             // On a bridge with VLANs the port's tag is the network's.
             segment.vlan = attachment.vlan;
         }
-        segment.members.insert(Member { port: attachment.port.clone(), vlan: attachment.vlan });
+        segment.members.insert(Member { port, vlan: attachment.vlan });
     }
     LinuxPlan { desired: facts.underlay.map(|vtep| Desired { form: form.clone(), vtep, networks }), refused }
 }

@@ -8,7 +8,7 @@ use ofctl::ovsdb::vtep::{PhysicalSwitch, Vtep};
 use ofctl::ovsdb::{Replica, Uuid};
 
 use super::Mark;
-use crate::model::{NodeName, PortTag, Vni};
+use crate::model::{NodeName, PortName, PortTag, Vni};
 
 /// Which switch of a database it is, and where its tunnels end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +124,7 @@ pub struct Local {
 pub(super) fn bound(vtep: &Vtep<'_>, switch: &PhysicalSwitch<'_>) -> BTreeMap<Uuid, BTreeSet<PortTag>> {
     let mut bound: BTreeMap<Uuid, BTreeSet<PortTag>> = BTreeMap::new();
     for port in vtep.ports(switch) {
-        let Ok(name) = port.name().parse::<crate::model::LinkName>() else { continue };
+        let Ok(name) = port.name().parse::<PortName>() else { continue };
         for (vlan, logical) in port.vlan_bindings() {
             let at = match vlan {
                 0 => PortTag { port: name.clone(), vlan: None },

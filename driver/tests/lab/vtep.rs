@@ -186,13 +186,24 @@ impl HardwareVtep {
         format!("172.31.0.{}", self.number)
     }
 
-    /// Starts its agent, elsewhere, and waits until it answers.
+    /// Starts its agent, elsewhere, which connects to the switch, and waits until it answers.
     pub fn start_agent(&mut self, more: &[&str]) {
+        let database = format!("tcp:{}:6640", self.tunnel_ip());
+        self.start_agent_at(&database, more);
+    }
+
+    /// Where the switch finds its agent, if that waits for it.
+    pub fn agent_address(&self) -> &'static str {
+        ETCD
+    }
+
+    /// As [`start_agent`](HardwareVtep::start_agent), with this way to the database.
+    pub fn start_agent_at(&mut self, database: &str, more: &[&str]) {
         let (state, socket) = (self.home.join("sluice"), self.home.join("sluice.sock"));
         let mut command = Command::new(binary());
         command
             .args(["agent", "--node", &self.name, "--dataplane", "hardware-vtep"])
-            .args(["--vtep-database", &format!("tcp:{}:6640", self.tunnel_ip())])
+            .args(["--vtep-database", database])
             .args(["--store", &format!("etcd://{ETCD}:2379")])
             .arg(format!("--state-dir={}", state.display()))
             .arg(format!("--admin-socket={}", socket.display()))

@@ -285,6 +285,41 @@ fn a_server_moves_between_switches_of_two_kinds() {
     assert!(!told.contains(&rack.server_mac()), "{told}");
 }
 
+/// Many switches are told where their controller is, and connect to it.
+#[test]
+fn a_switch_that_connects_to_its_agent_is_told() {
+    let Some(lab) = Plan::hosts(1).hardware_vteps().start() else { return };
+    let mut switch = lab.hardware_vtep(8);
+    let host = lab.host(1);
+    let address = switch.agent_address();
+    switch.start_agent_at(&format!("ptcp:6641:{address}"), &[]);
+    let status = switch.sluice("status").expect("status");
+    assert!(status.contains("hardware-vtep away"), "{status}");
+    // Somebody who says nothing does not keep the switch away.
+    let silent = lab.stranger("172.31.0.66/24");
+    let socket = silent.run(|| std::net::TcpStream::connect((address, 6641)).expect("a connection"));
+    switch.vtep_ctl(&format!("set-manager tcp:{address}:6641"));
+    eventually("the switch is told", PATIENCE, || {
+        let status = switch.sluice("status").ok()?;
+        if status.contains("hardware-vtep ok") { Ok(()) } else { Err(status) }
+    });
+    drop(socket);
+    host.sluice("network create blue").expect("a network");
+    eventually("the port is bound", PATIENCE, || {
+        host.sluice("port attach swp1 --vlan 20 --network blue --node hw8").ok()?;
+        let bindings = switch.vtep_ctl("list-bindings ps1 swp1");
+        if bindings.contains("0020 sluice-hw8-blue") { Ok(()) } else { Err(bindings) }
+    });
+    // It comes again by itself.
+    switch.kill_agent();
+    host.sluice("port detach swp1 --vlan 20 --node hw8").expect("detaching while the agent is away");
+    switch.start_agent_at(&format!("ptcp:6641:{address}"), &[]);
+    eventually("nothing of ours is left", PATIENCE, || {
+        let switches = switch.vtep_ctl("list-ls");
+        if switches.is_empty() { Ok(()) } else { Err(switches) }
+    });
+}
+
 #[test]
 fn what_a_hardware_vtep_cannot_carry_is_refused_with_the_cure() {
     let Some(lab) = Plan::hosts(1).hardware_vteps().start() else { return };

@@ -56,7 +56,7 @@ async fn route(backend: &dyn Backend, request: Request) -> Result<Response, Admi
         ["endpoints"] => &["network"],
         ["nodes", _] if delete => &["force"],
         ["ports"] => &["network", "node"],
-        ["ports", _, _] => &["vlan"],
+        ["ports", _, _, ..] => &["vlan"],
         _ => &[],
     })?;
     match segments.as_slice() {
@@ -107,11 +107,12 @@ async fn route(backend: &dyn Backend, request: Request) -> Result<Response, Admi
             let status = if attached.created { StatusCode::CREATED } else { StatusCode::OK };
             Ok(http::json(status, &attached))
         }
-        ["ports", node, port] if delete => {
+        // A port's name may have slashes in it.
+        ["ports", node, port @ ..] if delete && !port.is_empty() => {
             let node =
                 Some(*node).filter(|node| *node != ".").map(str::parse).transpose().map_err(invalid)?;
             let vlan = query.get("vlan").map(str::parse).transpose().map_err(invalid)?;
-            let at = PortTag { port: port.parse().map_err(invalid)?, vlan };
+            let at = PortTag { port: port.join("/").parse().map_err(invalid)?, vlan };
             ok(&backend.detach_port(node.as_ref(), &at).await?)
         }
         _ => Err(AdminError::new(

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::linux::Form;
 use crate::model::{
     Dataplane, Encapsulation, Endpoint, EndpointId, External, LinkName, Network, NetworkId, NetworkName,
-    Node, NodeName, Phase, PortAttachment, PortTag, Station, Subnet, VlanId, Vni,
+    Node, NodeName, Phase, PortAttachment, PortName, PortTag, Station, Subnet, VlanId, Vni,
 };
 
 /// How bad something is.
@@ -272,8 +272,8 @@ pub struct AttachPort {
     /// The node; the one that answers if left out.
     #[serde(default)]
     pub node: Option<NodeName>,
-    /// The port's link, such as `swp1`.
-    pub port: LinkName,
+    /// The port, such as `swp1`.
+    pub port: PortName,
     /// The VLAN of it; without one, frames without a tag.
     #[serde(default)]
     pub vlan: Option<VlanId>,

@@ -330,7 +330,7 @@ impl Task {
             Some(LocalStation {
                 network: self.network_of(local.vni)?,
                 mac: local.mac,
-                at: Some(PortTag { port: local.member.port.clone(), vlan: local.member.vlan }),
+                at: Some(PortTag { port: local.member.port.clone().into(), vlan: local.member.vlan }),
             })
         };
         self.locals.values().filter_map(station).collect()
@@ -350,7 +350,9 @@ impl Task {
         let of_member = |vni: &Vni, at: &PortTag| {
             let is_it = |refusal: &&Refusal| {
                 refusal.vni() == *vni
-                    && refusal.member().is_none_or(|member| member.port == at.port && member.vlan == at.vlan)
+                    && refusal.member().is_none_or(|member| {
+                        member.port.as_str() == at.port.as_str() && member.vlan == at.vlan
+                    })
             };
             refusals.iter().find(is_it).map(ToString::to_string)
         };
@@ -358,7 +360,7 @@ impl Task {
         for (vni, segment) in segments() {
             let Some(network) = self.network_of(*vni) else { continue };
             for member in &segment.members {
-                let at = PortTag { port: member.port.clone(), vlan: member.vlan };
+                let at = PortTag { port: member.port.clone().into(), vlan: member.vlan };
                 members.push(MemberState {
                     network: network.clone(),
                     running: running(observed, &at),
@@ -398,14 +400,14 @@ impl From<LocalMac> for Sight {
         Sight {
             vni: local.vni,
             mac: local.mac,
-            at: Some(PortTag { port: local.member.port, vlan: local.member.vlan }),
+            at: Some(PortTag { port: local.member.port.into(), vlan: local.member.vlan }),
             addresses: local.addresses.into_iter().collect(),
         }
     }
 }
 
 fn running(observed: &Observed, at: &PortTag) -> Option<bool> {
-    observed.links.get(&at.port).map(|link| link.running)
+    observed.links.get(at.port.as_str()).map(|link| link.running)
 }
 
 /// The kernel's next event; `None` if there will be none. Pends for ever without a connection.
