@@ -140,9 +140,7 @@ impl Ipam {
         endpoint: &EndpointId,
     ) -> Result<(), IpamError> {
         let space = self.network_space(network);
-        if subnet.reservation(address).is_none()
-            && self.attach(&space, subnet.prefix, address, endpoint)?
-        {
+        if subnet.reservation(address).is_none() && self.attach(&space, subnet.prefix, address, endpoint)? {
             return Ok(());
         }
         let lease = Lease::claimed(subnet.prefix, endpoint.clone(), now());
