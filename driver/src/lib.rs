@@ -6,6 +6,7 @@
 //! - [`ipam`]: which address a node may give out next.
 //! - [`plan`]: from the cluster's intent and a node's facts to links, ports, flows and groups.
 //! - [`linux`]: the dataplane of white-box switches: Linux bridges and VXLAN; its effects are behind `agent`.
+//! - [`sonic`]: what makes SONiC build the links of that dataplane: its CONFIG_DB.
 //! - [`reconcile`]: what has to change, in which order.
 //!
 //! The effects, behind the feature `agent`:
@@ -22,6 +23,7 @@ pub mod linux;
 pub mod model;
 pub mod plan;
 pub mod reconcile;
+pub mod sonic;
 
 #[cfg(feature = "agent")]
 pub mod agent;

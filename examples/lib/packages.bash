@@ -9,6 +9,7 @@ PACKAGES_BY_COMMAND=(
     "ovsdb-tool:openvswitch-common"
     "etcd:etcd-server"
     "etcdctl:etcd-client"
+    "redis-server:redis-server"
     "iptables:iptables"
     "ip:iproute2"
     "ping:iputils-ping"
@@ -86,6 +87,6 @@ install_stopped() {
 
 enabled_units() {
     [[ -d /run/systemd/system ]] || return 0
-    systemctl list-unit-files --state=enabled --no-legend --plain 'docker*' 'containerd*' 'openvswitch*' 'ovs*' 'etcd*' |
+    systemctl list-unit-files --state=enabled --no-legend --plain 'docker*' 'containerd*' 'openvswitch*' 'ovs*' 'etcd*' 'redis*' |
         awk '{ print $1 }' | sort
 }

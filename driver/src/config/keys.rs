@@ -51,6 +51,8 @@ keys! {
         "What forwards packets: Open vSwitch on a Docker host, or on a switch the kernel's bridges and VXLAN links";
     "linux-form" Text "FORM" ["traditional"],
         "How --dataplane linux lays networks on bridges: traditional, vlan-aware[:BRIDGE] or sonic[:BRIDGE]";
+    "sonic-config-db" Text "PATH|HOST:PORT|none" ["none"],
+        "SONiC's CONFIG_DB, to be written with --linux-form sonic: Redis' socket, such as /var/run/redis/redis.sock";
     "ovs-rundir" Text "DIR" ["/var/run/openvswitch"], "Open vSwitch's run directory, with db.sock and BRIDGE.mgmt";
     "bridge" Text "NAME" ["br-int"], "The bridge that the agent makes and programs";
     "datapath" Text "auto|system|netdev" ["auto"], "The bridge's datapath: the kernel's, userspace, or what there is";

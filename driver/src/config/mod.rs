@@ -35,6 +35,7 @@ use ipnet::IpNet;
 use crate::ipam::DefaultPools;
 use crate::linux::Form;
 use crate::model::{Encapsulation, LinkName, NodeName};
+use crate::sonic;
 use crate::store::{DEFAULT_CALL_TIMEOUT, EtcdConfig, EtcdTls, EtcdUser};
 use layers::{Given, Layers};
 use value::{DefaultPool, StoreAddress};
@@ -54,6 +55,8 @@ pub struct AgentConfig {
     pub dataplane: DataplaneChoice,
     /// How networks are laid on bridges, with the linux dataplane.
     pub linux_form: Form,
+    /// SONiC's CONFIG_DB, if it is to be written.
+    pub sonic_config_db: Option<sonic::Address>,
     /// Open vSwitch's run directory.
     pub ovs_rundir: PathBuf,
     /// The bridge that the agent programs.
@@ -145,6 +148,7 @@ impl AgentConfig {
             underlay: layers.optional("underlay", value::parse_underlay)?,
             dataplane: layers.parsed("dataplane")?,
             linux_form: layers.required("linux-form", value::parse_form)?,
+            sonic_config_db: layers.sonic_config_db()?,
             ovs_rundir: layers.required("ovs-rundir", value::parse_path)?,
             bridge: layers.parsed("bridge")?,
             datapath: layers.parsed("datapath")?,
@@ -262,6 +266,20 @@ impl Layers {
             }
             Ok(uplink)
         })
+    }
+
+    fn sonic_config_db(&self) -> Result<Option<sonic::Address>, ConfigError> {
+        let address = self.required("sonic-config-db", value::parse_config_db)?;
+        if address.is_some() {
+            let form = self.required("linux-form", value::parse_form)?;
+            self.needs(
+                "sonic-config-db",
+                matches!(form, Form::Sonic { .. }),
+                "linux-form",
+                "give linux-form = \"sonic\": only SONiC builds its links from CONFIG_DB",
+            )?;
+        }
+        Ok(address)
     }
 
     /// The default pools: a family that was not given keeps its default.

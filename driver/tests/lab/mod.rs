@@ -71,7 +71,19 @@ fn obstacle() -> Option<String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories: Vec<PathBuf> =
         std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]).collect();
-    ["ovs-vswitchd", "ovsdb-server", "ovs-vsctl", "etcd", "ip", "ping", "ethtool", "unshare", "dockerd"]
+    const PROGRAMS: [&str; 10] = [
+        "ovs-vswitchd",
+        "ovsdb-server",
+        "ovs-vsctl",
+        "etcd",
+        "ip",
+        "ping",
+        "ethtool",
+        "unshare",
+        "dockerd",
+        "redis-server",
+    ];
+    PROGRAMS
         .into_iter()
         .find(|program| !directories.iter().any(|directory| directory.join(program).is_file()))
         .map(|program| format!("{program} is not installed"))

@@ -21,6 +21,8 @@ pub struct WhiteBox {
     number: u8,
     home: PathBuf,
     agent: Option<Daemon>,
+    /// What its agent is told besides.
+    options: Vec<String>,
     // Its end takes the namespaces with it.
     _holder: Daemon,
     space: Space,
@@ -79,7 +81,7 @@ impl WhiteBox {
             let add = ["link", "add", port, "type", "veth", "peer", "name", &far, "netns", &panel.path()];
             net.exec([&["ip"][..], &add].concat()).expect("a port");
         }
-        Self { name, number, home, agent: None, _holder: holder, space, net, panel }
+        Self { name, number, home, agent: None, options: Vec::new(), _holder: holder, space, net, panel }
     }
 
     /// Its node's name.
@@ -97,7 +99,18 @@ impl WhiteBox {
         &self.net
     }
 
-    fn path(&self, relative: &str) -> String {
+    /// What its agent is told besides, from the next start on.
+    pub fn set_options(&mut self, words: &str) {
+        self.options = words.split_whitespace().map(str::to_owned).collect();
+    }
+
+    /// The namespaces of its daemons.
+    pub fn space(&self) -> &Space {
+        &self.space
+    }
+
+    /// A path in its own directory.
+    pub fn path(&self, relative: &str) -> String {
         self.home.join(relative).to_string_lossy().into_owned()
     }
 
@@ -109,6 +122,7 @@ impl WhiteBox {
             .args(["--store", &format!("etcd://{ETCD}:2379"), "--state-dir", &self.path("sluice")])
             .args(["--admin-socket", &self.path("sluice.sock")])
             .args(["--log-level", "info,sluice=debug"])
+            .args(&self.options)
             .env("RUST_BACKTRACE", "1");
         self.agent = Some(Daemon::start(&self.space, format!("{}: agent", self.name), command));
         eventually("the switch's agent", PATIENCE, || {

@@ -17,5 +17,6 @@ mod networks;
 mod pace;
 mod refusals;
 mod restarts;
+mod sonic;
 mod switch;
 mod traces;
