@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use ofctl::client::ovsdb::{Client, Listen, Listener, Options, Target, Tls, parse_target};
-use ofctl::ovsdb::vtep::{self, Vtep, VtepError, VtepTransaction};
+use ofctl::ovsdb::vtep::{self, LogicalSwitchSpec, ReplicationMode, Vtep, VtepError, VtepTransaction};
 use ofctl::ovsdb::{Operation, Row, Transaction, Value};
 use tokio::time::Instant;
 
@@ -290,6 +290,46 @@ async fn a_hardware_switch_is_told_what_should_be() {
             assert_eq!(port.vlan_bindings().into_iter().collect::<Vec<_>>(), wanted, "{}", port.name());
         }
     });
+
+    // What a logical switch is told of itself, at first and when it differs.
+    let spec = |text| {
+        LogicalSwitchSpec::new("red", 5001).description(text).replication_mode(ReplicationMode::SourceNode)
+    };
+    for text in ["first", "second"] {
+        let mut described = VtepTransaction::new();
+        described.logical_switch(spec(text));
+        assert!(carry_out(&client, &described).await > 0);
+        client.read(|replica| {
+            let red = Vtep::new(replica).logical_switch("red").unwrap();
+            assert_eq!((red.description(), red.vni()), (text, Some(5001)));
+            assert_eq!(red.replication_mode(), Some(ReplicationMode::SourceNode));
+        });
+    }
+
+    // Rows that somebody has made twice become one again.
+    let (red, locator) = client.read(|replica| {
+        let vtep = Vtep::new(replica);
+        (vtep.logical_switch("red").unwrap().uuid, vtep.locators().next().unwrap().uuid)
+    });
+    let mut doubled = Transaction::new();
+    for _ in 0..2 {
+        let row =
+            Row::new().with("MAC", mac.to_string()).with("logical_switch", red).with("locator", locator);
+        doubled.push(Operation::insert(vtep::UCAST_MACS_REMOTE, row));
+    }
+    client.transact(doubled, deadline()).await.unwrap();
+    let of_red = |replica: &ofctl::ovsdb::Replica| {
+        Vtep::new(replica).remote_macs().filter(|row| row.logical_switch == red).count()
+    };
+    assert_eq!(client.read(of_red), 2);
+    let mut single = VtepTransaction::new();
+    single.remote_mac("red", mac, first, ip);
+    carry_out(&client, &single).await;
+    assert_eq!(client.read(of_red), 1);
+    let mut none = VtepTransaction::new();
+    none.remove_remote_mac("red", mac);
+    carry_out(&client, &none).await;
+    assert_eq!(client.read(of_red), 0);
 
     // What another writer changes meanwhile makes it fail, and lose nothing.
     let mut stale = VtepTransaction::new();

@@ -18,8 +18,10 @@
 mod plan;
 mod rows;
 
-pub use plan::{VtepError, VtepTransaction};
-pub use rows::{Locator, LogicalSwitch, MulticastMac, PhysicalPort, PhysicalSwitch, UnicastMac, Vtep};
+pub use plan::{LogicalSwitchSpec, VtepError, VtepTransaction};
+pub use rows::{
+    Locator, LogicalSwitch, MulticastMac, PhysicalPort, PhysicalSwitch, ReplicationMode, UnicastMac, Vtep,
+};
 
 use super::session::MonitorTable;
 

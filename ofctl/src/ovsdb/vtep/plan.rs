@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::{
-    LOGICAL_SWITCH, MCAST_MACS_REMOTE, PHYSICAL_LOCATOR, PHYSICAL_LOCATOR_SET, PHYSICAL_PORT,
-    UCAST_MACS_REMOTE, UNKNOWN_DST, Vtep,
+    LOGICAL_SWITCH, MCAST_MACS_REMOTE, MulticastMac, PHYSICAL_LOCATOR, PHYSICAL_LOCATOR_SET, PHYSICAL_PORT,
+    ReplicationMode, UCAST_MACS_REMOTE, UNKNOWN_DST, UnicastMac, Vtep,
 };
 use crate::MacAddr;
 use crate::ovsdb::operation::{Condition, Mutation, Operation, Row, Transaction, Until};
@@ -37,6 +37,36 @@ pub enum VtepError {
     Vni(u32),
 }
 
+/// What a logical switch should be. What is not said of it is left as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogicalSwitchSpec {
+    name: String,
+    vni: u32,
+    description: Option<String>,
+    replication_mode: Option<ReplicationMode>,
+}
+
+impl LogicalSwitchSpec {
+    /// A logical switch with this VXLAN network identifier.
+    pub fn new(name: impl Into<String>, vni: u32) -> LogicalSwitchSpec {
+        LogicalSwitchSpec { name: name.into(), vni, description: None, replication_mode: None }
+    }
+
+    /// With a text of its maker's, by which it also knows its own.
+    #[must_use]
+    pub fn description(mut self, description: impl Into<String>) -> LogicalSwitchSpec {
+        self.description = Some(description.into());
+        self
+    }
+
+    /// With copies of broadcasts made there. Left out where the database's schema is too old to have the column.
+    #[must_use]
+    pub fn replication_mode(mut self, mode: ReplicationMode) -> LogicalSwitchSpec {
+        self.replication_mode = Some(mode);
+        self
+    }
+}
+
 /// Where an address is: behind which tunnel endpoint, and with which IP address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
@@ -50,8 +80,8 @@ struct Place {
 /// changed meanwhile makes it fail as a [conflict](crate::ovsdb::OperationError::is_conflict).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VtepTransaction {
-    /// The VNI of each logical switch, or none if it is not to be there.
-    switches: BTreeMap<String, Option<u32>>,
+    /// Each logical switch, or none if it is not to be there.
+    switches: BTreeMap<String, Option<LogicalSwitchSpec>>,
     /// The logical switch of each (switch, port, VLAN), or none if it is not to be bound.
     bindings: BTreeMap<(String, String, u16), Option<String>>,
     macs: BTreeMap<(String, MacAddr), Option<Place>>,
@@ -66,7 +96,12 @@ impl VtepTransaction {
 
     /// The logical switch is to be there, with this VXLAN network identifier.
     pub fn ensure_logical_switch(&mut self, name: impl Into<String>, vni: u32) -> &mut Self {
-        self.switches.insert(name.into(), Some(vni));
+        self.logical_switch(LogicalSwitchSpec::new(name, vni))
+    }
+
+    /// The logical switch is to be there, as this says.
+    pub fn logical_switch(&mut self, spec: LogicalSwitchSpec) -> &mut Self {
+        self.switches.insert(spec.name.clone(), Some(spec));
         self
     }
 
@@ -133,18 +168,11 @@ impl VtepTransaction {
     ///
     /// [`VtepError`] when the plan does not fit; nothing is then to be sent.
     pub fn build(&self, replica: &Replica) -> Result<Transaction, VtepError> {
-        let mut builder = Builder {
-            vtep: Vtep::new(replica),
-            guards: Vec::new(),
-            changes: Vec::new(),
-            new_switches: BTreeMap::new(),
-            new_locators: BTreeMap::new(),
-            gone: BTreeSet::new(),
-        };
-        for (name, vni) in &self.switches {
-            match vni {
-                Some(vni) if *vni >> 24 != 0 => return Err(VtepError::Vni(*vni)),
-                Some(vni) => builder.ensure_switch(name, *vni),
+        let mut builder = Builder::new(replica);
+        for (name, wanted) in &self.switches {
+            match wanted {
+                Some(wanted) if wanted.vni >> 24 != 0 => return Err(VtepError::Vni(wanted.vni)),
+                Some(wanted) => builder.ensure_switch(wanted),
                 None => builder.remove_switch(name),
             }
         }
@@ -167,7 +195,12 @@ impl VtepTransaction {
 
 struct Builder<'a> {
     vtep: Vtep<'a>,
+    /// The rows of each address that is told: one, unless somebody made it again, which nothing in the schema forbids.
+    told: BTreeMap<(Uuid, MacAddr), Vec<UnicastMac>>,
+    /// The tunnel endpoints without a tunnel key of their own: one with it is for tunnels that have their own.
+    locators: BTreeMap<IpAddr, Uuid>,
     guards: Vec<Operation>,
+    guarded: BTreeSet<(String, Uuid, Vec<String>)>,
     changes: Vec<Operation>,
     /// Logical switches that this transaction makes, by their rows' names in it.
     new_switches: BTreeMap<String, String>,
@@ -176,9 +209,33 @@ struct Builder<'a> {
     gone: BTreeSet<Uuid>,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    fn new(replica: &'a Replica) -> Builder<'a> {
+        let vtep = Vtep::new(replica);
+        let mut told: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for row in vtep.remote_macs() {
+            told.entry((row.logical_switch, row.mac)).or_default().push(row);
+        }
+        let of_no_tunnel = vtep.locators().filter(|one| one.vni.is_none());
+        Builder {
+            vtep,
+            told,
+            locators: of_no_tunnel.map(|one| (one.dst, one.uuid)).collect(),
+            guards: Vec::new(),
+            guarded: BTreeSet::new(),
+            changes: Vec::new(),
+            new_switches: BTreeMap::new(),
+            new_locators: BTreeMap::new(),
+            gone: BTreeSet::new(),
+        }
+    }
+
     /// Fails the transaction unless these columns of the row are still as they were read.
     fn guard(&mut self, table: &str, uuid: Uuid, columns: &[&str]) {
+        let names = columns.iter().map(|column| (*column).to_owned()).collect();
+        if !self.guarded.insert((table.to_owned(), uuid, names)) {
+            return;
+        }
         let Some(row) = self.vtep.replica().row(table, uuid) else { return };
         let schema = self.vtep.replica().schema();
         let mut wanted = Row::new();
@@ -192,10 +249,7 @@ impl Builder<'_> {
             };
             wanted.set(column, row.get(column).cloned().unwrap_or(usual));
         }
-        let guard = Operation::require(table, Condition::row(uuid), wanted);
-        if !self.guards.contains(&guard) {
-            self.guards.push(guard);
-        }
+        self.guards.push(Operation::require(table, Condition::row(uuid), wanted));
     }
 
     /// Fails the transaction if a row of this address has come meanwhile.
@@ -213,20 +267,38 @@ impl Builder<'_> {
         }
     }
 
-    fn ensure_switch(&mut self, name: &str, vni: u32) {
-        match self.vtep.logical_switch(name) {
-            Some(switch) if switch.vni() == Some(vni) => {}
+    fn ensure_switch(&mut self, wanted: &LogicalSwitchSpec) {
+        let has_mode = self.vtep.has_replication_mode();
+        let mode = wanted.replication_mode.filter(|_| has_mode);
+        let mut row = Row::new();
+        let found = self.vtep.logical_switch(&wanted.name);
+        if found.as_ref().and_then(|switch| switch.vni()) != Some(wanted.vni) {
+            row.set("tunnel_key", i64::from(wanted.vni));
+        }
+        if let Some(description) = wanted.description.as_deref()
+            && found.as_ref().map(|switch| switch.description()) != Some(description)
+        {
+            row.set("description", description);
+        }
+        if let Some(mode) = mode
+            && found.as_ref().and_then(|switch| switch.replication_mode()) != Some(mode)
+        {
+            row.set("replication_mode", mode.name());
+        }
+        match found {
+            Some(_) if row.is_empty() => {}
             Some(switch) => {
-                self.guard(LOGICAL_SWITCH, switch.uuid, &["name", "tunnel_key"]);
-                let row = Row::new().with("tunnel_key", i64::from(vni));
+                let columns: Vec<&str> =
+                    ["name"].into_iter().chain(row.0.keys().map(String::as_str)).collect();
+                self.guard(LOGICAL_SWITCH, switch.uuid, &columns);
                 self.changes.push(Operation::update(LOGICAL_SWITCH, switch.uuid, row));
             }
             None => {
                 let id = format!("switch{}", self.new_switches.len());
-                let row = Row::new().with("name", name).with("tunnel_key", i64::from(vni));
+                let name = wanted.name.as_str();
                 self.guards.push(Operation::require_none(LOGICAL_SWITCH, Condition::equal("name", name)));
-                self.changes.push(Operation::insert_named(LOGICAL_SWITCH, &id, row));
-                self.new_switches.insert(name.to_owned(), id);
+                self.changes.push(Operation::insert_named(LOGICAL_SWITCH, &id, row.with("name", name)));
+                self.new_switches.insert(wanted.name.clone(), id);
             }
         }
     }
@@ -308,9 +380,8 @@ impl Builder<'_> {
 
     /// A tunnel endpoint that is there, or that this transaction makes.
     fn locator(&mut self, vtep: IpAddr) -> Atom {
-        // One with a tunnel key of its own is for tunnels that have their own.
-        if let Some(found) = self.vtep.locators().find(|one| one.dst == vtep && one.vni.is_none()) {
-            return Atom::Uuid(found.uuid);
+        if let Some(found) = self.locators.get(&vtep) {
+            return Atom::Uuid(*found);
         }
         let next = self.new_locators.len();
         let changes = &mut self.changes;
@@ -331,15 +402,17 @@ impl Builder<'_> {
             (Err(_), None) => return Ok(()),
             (Err(error), Some(_)) => return Err(error),
         };
-        let found =
-            self.vtep.remote_macs().find(|one| one.mac == mac && logical == Atom::Uuid(one.logical_switch));
-        let Some(place) = place else {
-            if let Some(found) = found {
-                self.guard(UCAST_MACS_REMOTE, found.uuid, &["MAC", "logical_switch"]);
-                self.changes.push(Operation::delete(UCAST_MACS_REMOTE, found.uuid));
-            }
-            return Ok(());
+        let rows =
+            logical.as_uuid().and_then(|logical| self.told.remove(&(logical, mac))).unwrap_or_default();
+        let (found, surplus) = match (rows.split_first(), place) {
+            (Some((first, more)), Some(_)) => (Some(*first), more),
+            _ => (None, &rows[..]),
         };
+        for row in surplus {
+            self.guard(UCAST_MACS_REMOTE, row.uuid, &["MAC", "logical_switch"]);
+            self.changes.push(Operation::delete(UCAST_MACS_REMOTE, row.uuid));
+        }
+        let Some(place) = place else { return Ok(()) };
         let ip = place.ip.map(|ip| ip.to_string()).unwrap_or_default();
         match found {
             Some(found) => {
@@ -368,10 +441,11 @@ impl Builder<'_> {
 
     fn flood(&mut self, switch: &str, vteps: &BTreeSet<IpAddr>) -> Result<(), VtepError> {
         let logical = self.switch(switch)?;
-        let found = self
-            .vtep
-            .remote_groups()
-            .find(|one| one.mac.is_none() && logical == Atom::Uuid(one.logical_switch));
+        let of_switch = |one: &MulticastMac| one.mac.is_none() && logical == Atom::Uuid(one.logical_switch);
+        let mut rows = self.vtep.remote_groups().filter(of_switch);
+        let found = rows.next();
+        // Nothing in the schema forbids a second row.
+        self.changes.extend(rows.map(|row| Operation::delete(MCAST_MACS_REMOTE, row.uuid)));
         let now: Option<BTreeSet<IpAddr>> =
             found.map(|one| self.vtep.locators_of(one.locator_set).map(|locator| locator.dst).collect());
         match (found, vteps.is_empty()) {

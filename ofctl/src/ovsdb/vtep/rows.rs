@@ -39,6 +39,12 @@ impl<'a> Vtep<'a> {
         self.replica.by_name(PHYSICAL_SWITCH, name).map(|(uuid, row)| PhysicalSwitch { uuid, row })
     }
 
+    /// Whether a logical switch can be told who makes the copies of broadcasts: older schemas lack the
+    /// column.
+    pub fn has_replication_mode(&self) -> bool {
+        self.replica.schema().column(LOGICAL_SWITCH, "replication_mode").is_some()
+    }
+
     /// The ports of a switch.
     pub fn ports(&self, switch: &PhysicalSwitch<'a>) -> impl Iterator<Item = PhysicalPort<'a>> + use<'a> {
         let replica = self.replica;
@@ -171,9 +177,42 @@ impl<'a> LogicalSwitch<'a> {
         self.row.str("name").unwrap_or_default()
     }
 
+    /// What its maker says of it.
+    pub fn description(&self) -> &'a str {
+        self.row.str("description").unwrap_or_default()
+    }
+
+    /// Who makes the copies of broadcasts; none: nobody said, which means [`ReplicationMode::ServiceNode`].
+    pub fn replication_mode(&self) -> Option<ReplicationMode> {
+        let of_name = |name| ReplicationMode::ALL.into_iter().find(|mode| mode.name() == name);
+        words(self.row, "replication_mode").into_iter().find_map(of_name)
+    }
+
     /// Its VXLAN network identifier (`tunnel_key`), if the locators do not have their own.
     pub fn vni(&self) -> Option<u32> {
         self.row.integer("tunnel_key").and_then(|key| u32::try_from(key).ok())
+    }
+}
+
+/// Who makes the copies of broadcasts, and of frames to unknown addresses, for the tunnel endpoints of a set (vtep(5),
+/// column `replication_mode` of Logical_Switch).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplicationMode {
+    /// One endpoint of the set, chosen by the switch: it gets one copy and makes the others.
+    ServiceNode,
+    /// The switch: one copy for each endpoint of the set.
+    SourceNode,
+}
+
+impl ReplicationMode {
+    const ALL: [ReplicationMode; 2] = [ReplicationMode::ServiceNode, ReplicationMode::SourceNode];
+
+    /// The name in the database.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ReplicationMode::ServiceNode => "service_node",
+            ReplicationMode::SourceNode => "source_node",
+        }
     }
 }
 
