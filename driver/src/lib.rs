@@ -7,6 +7,7 @@
 //! - [`plan`]: from the cluster's intent and a node's facts to links, ports, flows and groups.
 //! - [`linux`]: the dataplane of white-box switches: Linux bridges and VXLAN; its effects are behind `agent`.
 //! - [`sonic`]: what makes SONiC build the links of that dataplane: its CONFIG_DB.
+//! - [`vtep`]: the dataplane of switches that are told what to do by OVSDB `hardware_vtep`: what their database should hold.
 //! - [`reconcile`]: what has to change, in which order.
 //!
 //! The effects, behind the feature `agent`:
@@ -24,6 +25,7 @@ pub mod model;
 pub mod plan;
 pub mod reconcile;
 pub mod sonic;
+pub mod vtep;
 
 #[cfg(feature = "agent")]
 pub mod agent;

@@ -99,9 +99,14 @@ fn every_key_is_taken_from_the_file_and_the_effective_configuration_says_the_sam
     let text = r#"
 node = "h1"
 underlay = "2001:db8::7"
-dataplane = "linux"
+dataplane = "hardware-vtep"
 linux-form = "sonic:Bridge"
 sonic-config-db = "/var/run/redis0/redis.sock?db=5"
+vtep-database = "ssl:192.0.2.9"
+vtep-switch = "leaf-1"
+vtep-ca = "/etc/sluice/switches-ca.pem"
+vtep-cert = "/etc/sluice/agent.pem"
+vtep-key = "/etc/sluice/agent.key"
 ovs-rundir = "/run/ovs"
 bridge = "br-x"
 datapath = "netdev"
@@ -135,6 +140,13 @@ log-format = "json"
     assert_eq!(etcd.endpoints, ["192.0.2.1:2379", "[2001:db8::1]:2379", "etcd.example:2379"]);
     assert_eq!(etcd.user.as_ref().unwrap().name, "sluice");
     assert_eq!(etcd.tls.as_ref().unwrap().identity.as_ref().unwrap().1, Path::new("/etc/sluice/key.pem"));
+
+    let vtep = config.vtep.as_ref().unwrap();
+    assert_eq!(
+        (vtep.address.to_string(), vtep.switch.as_deref()),
+        ("ssl:192.0.2.9".to_owned(), Some("leaf-1"))
+    );
+    assert_eq!(vtep.tls.as_ref().unwrap().key, Path::new("/etc/sluice/agent.key"));
 
     let effective = config.to_toml();
     assert!(!effective.contains("is not set"), "{effective}");
@@ -177,6 +189,10 @@ fn wrong_values_name_key_value_origin_and_what_is_wanted() {
         ("underlay", "255.255.255.255", "broadcast"),
         ("underlay", "fe80::1", "link-local"),
         ("dataplane", "bridge", "ovs (a Docker host) or linux"),
+        ("dataplane", "vtep", "hardware-vtep (a switch that speaks OVSDB)"),
+        ("vtep-database", "192.0.2.9:6640", "tcp:HOST[:PORT]"),
+        ("vtep-database", "unix:db.sock", "unix:PATH"),
+        ("vtep-key", "key.pem", "an absolute path"),
         ("linux-form", "flat", "traditional, vlan-aware"),
         ("linux-form", "sonic:a/b", "link name"),
         ("sonic-config-db", "redis.sock", "an absolute path, HOST:PORT or none"),
@@ -303,6 +319,28 @@ fn keys_of_etcd_go_together() {
     ] {
         refused(load(&flags, &[]), &parts);
     }
+}
+
+#[test]
+fn keys_of_a_switchs_database_go_together() {
+    let vtep = "--dataplane=hardware-vtep";
+    let [tcp, ssl] = ["--vtep-database=tcp:192.0.2.9", "--vtep-database=pssl:6640"];
+    for (flags, parts) in [
+        (vec![vtep], vec!["dataplane (flag --dataplane) needs vtep-database", "tcp:192.0.2.9:6640"]),
+        (vec![tcp], vec!["vtep-database", "needs dataplane", "hardware-vtep"]),
+        (vec!["--dataplane=linux", "--vtep-switch=x"], vec!["vtep-switch", "needs dataplane"]),
+        (vec![vtep, tcp, "--vtep-ca=/ca"], vec!["vtep-ca", "needs vtep-database", "ssl:HOST:PORT"]),
+        (vec![vtep, ssl], vec!["vtep-database", "needs vtep-ca"]),
+        (vec![vtep, ssl, "--vtep-ca=/ca"], vec!["vtep-database", "needs vtep-cert"]),
+        (vec![vtep, ssl, "--vtep-ca=/ca", "--vtep-cert=/c"], vec!["vtep-database", "needs vtep-key"]),
+    ] {
+        refused(load(&flags, &[]), &parts);
+    }
+    let config = load(&[vtep, tcp], &[]).unwrap();
+    assert!(config.vtep.as_ref().unwrap().tls.is_none() && config.underlay.is_none());
+    let error = load(&[vtep, ssl, "--vtep-ca=/nowhere", "--vtep-cert=/c", "--vtep-key=/k"], &[]).unwrap();
+    let error = error.check_files().unwrap_err().to_string();
+    assert!(error.contains("vtep-ca") && error.contains("/nowhere"), "{error}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ PACKAGES_BY_COMMAND=(
     "runc:runc"
     "ovs-vswitchd:openvswitch-switch"
     "ovsdb-tool:openvswitch-common"
+    "vtep-ctl:openvswitch-vtep"
     "etcd:etcd-server"
     "etcdctl:etcd-client"
     "redis-server:redis-server"

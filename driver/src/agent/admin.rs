@@ -15,7 +15,7 @@ use crate::api::admin::{
     AdminError, AttachPort, AttachedPort, Backend, CreateNetwork, CreatedNetwork, DockerStatus,
     EndpointDetail, EndpointSummary, ErrorKind, LinuxPort, LinuxStatus, NetworkDetail, NetworkSummary,
     NodeDetail, NodeSummary, OpenflowStatus, OvsStatus, PortStatus, PortView, Problem, Removed, Severity,
-    State, StationView, Status, StoreBackend, StoreStatus,
+    State, StationView, Status, StoreBackend, StoreStatus, VtepPort, VtepStatus,
 };
 use crate::model::{
     Dataplane, Encapsulation, Endpoint, EndpointId, LinkName, Network, NetworkName, NodeName, PortTag,
@@ -102,9 +102,12 @@ impl AdminBackend {
             problems.push(Problem { severity, object, what, remedy: remedy.to_owned() });
         };
         let state = self.driver.registry.programmer().state();
-        let is_switch = state.dataplane == Some(Dataplane::Linux);
-        if is_switch {
-            self.switch_problems(&mut add);
+        if state.dataplane.is_some_and(Dataplane::is_switch) {
+            match state.dataplane {
+                Some(Dataplane::HardwareVtep) => self.vtep_problems(&mut add),
+                _ => self.kernel_problems(&mut add),
+            }
+            self.station_problems(&mut add);
         } else if let Reachability::Down(reason) = &state.switch {
             add(
                 Severity::Error,
@@ -186,8 +189,35 @@ impl AdminBackend {
         problems
     }
 
-    /// What is wrong on a switch without Open vSwitch.
-    fn switch_problems(&self, add: &mut impl FnMut(Severity, String, String, &str)) {
+    /// What is wrong with a switch that is told by its database.
+    fn vtep_problems(&self, add: &mut impl FnMut(Severity, String, String, &str)) {
+        let state = self.driver.registry.programmer().state();
+        if let Reachability::Down(reason) = &state.switch {
+            let remedy = "what the switch was told goes on; as it says, and see 'store'";
+            add(Severity::Error, "switch".into(), reason.clone(), remedy);
+        }
+        let Some(vtep) = &state.vtep else { return };
+        let switch = format!("switch {}", vtep.identity.switch);
+        for fault in &vtep.faults {
+            add(Severity::Error, switch.clone(), format!("it says: {fault}"), "see the switch's own log");
+        }
+        for refusal in &vtep.refusals {
+            add(Severity::Error, switch.clone(), refusal.clone(), "as it says");
+        }
+        for member in &vtep.members {
+            let port = format!("port {}", member.at);
+            if let Some(problem) = &member.problem {
+                add(Severity::Error, port.clone(), problem.clone(), "as it says");
+            }
+            for fault in member.faults.iter().flatten() {
+                let what = format!("the switch says: {fault}");
+                add(Severity::Error, port.clone(), what, "see the switch's own log");
+            }
+        }
+    }
+
+    /// What is wrong on a switch with a Linux kernel.
+    fn kernel_problems(&self, add: &mut impl FnMut(Severity, String, String, &str)) {
         let state = self.driver.registry.programmer().state();
         if let Reachability::Down(reason) = &state.switch {
             let remedy = "what is programmed goes on; see 'store', and give the agent CAP_NET_ADMIN";
@@ -214,6 +244,10 @@ impl AdminBackend {
                 add(Severity::Error, "kernel".into(), failure.clone(), "as it says; it is tried again");
             }
         }
+    }
+
+    /// What is wrong with what is behind a switch's ports.
+    fn station_problems(&self, add: &mut impl FnMut(Severity, String, String, &str)) {
         let stations = self.stations.borrow();
         for ((network, mac), node) in &stations.fought_over {
             add(
@@ -223,18 +257,18 @@ impl AdminBackend {
                 "two hosts have this MAC, or there is a loop behind the ports: find out which",
             );
         }
-        for ((network, mac), at) in &stations.of_endpoints {
+        for ((network, mac), spot) in &stations.of_endpoints {
             add(
                 Severity::Warning,
-                format!("port {at}"),
+                spot.to_string(),
                 format!("something behind it sends from {mac}, which is an endpoint's of network {network}"),
                 "give it a MAC of its own, or remove that container; its packets are not answered",
             );
         }
-        for at in &stations.crowded {
+        for spot in &stations.crowded {
             add(
                 Severity::Warning,
-                format!("port {at}"),
+                spot.to_string(),
                 format!("more than {MOST_ON_A_PORT} MACs are behind it; the rest is reached by flooding"),
                 "attach fewer hosts to one port",
             );
@@ -251,12 +285,6 @@ impl AdminBackend {
         }
         let (reached, error) = reached(&state.switch);
         let known = state.linux.as_ref();
-        let addresses = |station: &programmer::LocalStation| {
-            self.driver.registry.with_view(|view| {
-                let of_network = view.stations.get(&station.network)?;
-                of_network.get(&station.mac).map(|station| station.addresses.clone())
-            })
-        };
         Some(LinuxStatus {
             state: reached,
             form: known.map(|known| known.form.clone()).unwrap_or_default(),
@@ -275,18 +303,65 @@ impl AdminBackend {
                     problem: member.problem.clone(),
                 })
                 .collect(),
-            stations: known
-                .into_iter()
-                .flat_map(|known| &known.stations)
-                .map(|station| StationView {
-                    network: station.network.clone(),
-                    mac: station.mac,
-                    at: station.at.clone(),
-                    addresses: addresses(station).unwrap_or_default(),
-                })
-                .collect(),
+            stations: self.stations(known.map(|known| &*known.stations)),
             error,
         })
+    }
+
+    fn vtep(&self, state: &programmer::State) -> Option<VtepStatus> {
+        if state.dataplane != Some(Dataplane::HardwareVtep) {
+            return None;
+        }
+        let (reached, error) = reached(&state.switch);
+        let known = state.vtep.as_ref();
+        let port = |member: &programmer::VtepMember| VtepPort {
+            at: member.at.clone(),
+            network: member.network.clone(),
+            present: member.faults.is_some(),
+            faults: member.faults.clone().unwrap_or_default(),
+            problem: member.problem.clone(),
+        };
+        Some(VtepStatus {
+            state: reached,
+            switch: known.map(|known| known.identity.switch.clone()),
+            tunnel: known.map(|known| known.identity.tunnel),
+            networks: known.map_or(0, |known| known.networks as u64),
+            remotes: known.map_or(0, |known| known.remotes as u64),
+            flooded: known.map_or(0, |known| known.flooded as u64),
+            repaired: state.repaired,
+            ports: known.into_iter().flat_map(|known| &known.members).map(port).collect(),
+            stations: self.stations(known.map(|known| &*known.stations)),
+            others: known.map(|known| known.others.clone()).unwrap_or_default(),
+            error,
+        })
+    }
+
+    /// What is seen on the ports, with the addresses that the store knows.
+    fn stations(&self, seen: Option<&[programmer::LocalStation]>) -> Vec<StationView> {
+        self.driver.registry.with_view(|view| {
+            let addresses = |station: &programmer::LocalStation| {
+                let of_network = view.stations.get(&station.network)?;
+                of_network.get(&station.mac).map(|station| station.addresses.clone())
+            };
+            let shown = |station: &programmer::LocalStation| StationView {
+                network: station.network.clone(),
+                mac: station.mac,
+                at: station.at.clone(),
+                addresses: addresses(station).unwrap_or_default(),
+            };
+            seen.into_iter().flatten().map(shown).collect()
+        })
+    }
+
+    /// Why a port of this node is not in its network.
+    fn port_problem(state: &programmer::State, network: &NetworkName, at: &PortTag) -> Option<String> {
+        let of_kernel = state.linux.iter().flat_map(|linux| &linux.members);
+        let mut of_kernel = of_kernel.filter(|member| (&member.network, &member.at) == (network, at));
+        let of_database = state.vtep.iter().flat_map(|vtep| &vtep.members);
+        let mut of_database = of_database.filter(|member| (&member.network, &member.at) == (network, at));
+        of_kernel
+            .find_map(|member| member.problem.clone())
+            .or_else(|| of_database.find_map(|member| member.problem.clone()))
     }
 
     fn underlay_problems(&self, view: &View, add: &mut impl FnMut(Severity, String, String, &str)) {
@@ -324,8 +399,8 @@ impl Backend for AdminBackend {
         let health = self.health.borrow().clone();
         let docker = self.docker.borrow().clone();
         let (ovs, ovs_error) = reached(&state.switch);
-        let linux = self.linux(&state);
-        let is_switch = linux.is_some();
+        let (linux, vtep) = (self.linux(&state), self.vtep(&state));
+        let is_switch = linux.is_some() || vtep.is_some();
         let of_ovs = |state| if is_switch { State::Off } else { state };
         let (ovs, ovs_error) = (of_ovs(ovs), ovs_error.filter(|_| !is_switch));
         let (openflow, openflow_error) = match ovs {
@@ -356,7 +431,7 @@ impl Backend for AdminBackend {
                 datapath: state.dataplane.and_then(|dataplane| match dataplane {
                     Dataplane::OvsSystem => Some("system".to_owned()),
                     Dataplane::OvsNetdev => Some("netdev".to_owned()),
-                    Dataplane::Linux => None,
+                    Dataplane::Linux | Dataplane::HardwareVtep => None,
                 }),
                 error: ovs_error,
             },
@@ -369,6 +444,7 @@ impl Backend for AdminBackend {
                 error: openflow_error,
             },
             linux,
+            vtep,
             docker: DockerStatus {
                 state: match (docker.watched, docker.heard && docker.unreachable.is_none()) {
                     (false, _) => State::Off,
@@ -523,7 +599,12 @@ impl Backend for AdminBackend {
                 wanted.map(|port| PortView::new(port, stations(&port.network).map(AsRef::as_ref))).collect()
             })
         };
-        known_or(self.cluster.ports(network, node).await, known)
+        let mut ports = known_or(self.cluster.ports(network, node).await, known)?;
+        let state = self.driver.registry.programmer().state();
+        for port in ports.iter_mut().filter(|port| port.node == *self.driver.registry.node()) {
+            port.problem = Self::port_problem(&state, &port.network, &port.at);
+        }
+        Ok(ports)
     }
 
     async fn attach_port(&self, request: AttachPort) -> Result<AttachedPort, AdminError> {

@@ -22,6 +22,9 @@
 //!        links, FDB, neighbours ◀── Programmer ── MACs seen ──▶ Stations ──▶ store
 //! ```
 //!
+//! On a switch that is told by its database, with `--dataplane hardware-vtep`, it is the same with OVSDB rows for links
+//! and FDB.
+//!
 //! The registry holds what is known and is the only one that tells the programmer; everything else only tells the
 //! registry. No agent speaks to another: each follows the same store.
 
@@ -64,7 +67,7 @@ use crate::ipam::{Ipam, IpamConfig};
 use crate::model::{Dataplane, Node, NodeName, UnknownFields};
 use crate::node::docker::Docker;
 use crate::node::link::{LinkError, Links};
-use crate::node::programmer::{self, Change, LinuxConfig, Programmer};
+use crate::node::programmer::{self, Change, LinuxConfig, Programmer, VtepConfig};
 use crate::plan::Facts;
 use crate::store::{Embedded, Etcd, Ledger, Store, StoreError};
 
@@ -101,6 +104,11 @@ pub enum StartError {
         "the agent's {0} has ended, and the rest is of no use without it: start it again; the log has the reason"
     )]
     Ended(&'static str),
+    /// It is not said where the switch's database is.
+    #[error(
+        "dataplane hardware-vtep needs vtep-database: name the switch's database, as in tcp:192.0.2.9:6640"
+    )]
+    NoDatabase,
     /// Netlink is not to be had.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -164,7 +172,7 @@ pub async fn run(
     // all that waits: dockerd gives up on a driver for good if it cannot ask for its capabilities.
     let plugin = match config.dataplane {
         DataplaneChoice::Ovs => Some(http::bind(&config.plugin_socket)?),
-        DataplaneChoice::Linux => None,
+        DataplaneChoice::Linux | DataplaneChoice::HardwareVtep => None,
     };
     let admin = http::bind(&config.admin_socket)?;
 
@@ -176,7 +184,10 @@ pub async fn run(
     let mut facts = Facts::new(config.node.clone());
     facts.underlay = config.underlay;
     facts.uplink_bridge = config.uplink_bridge.as_ref().map(|bridge| bridge.as_str().to_owned());
-    let underlay_problem = match surroundings::underlay_mtu(&links, config.underlay).await {
+    // A switch that is told by its database has its address there, and not here.
+    let is_elsewhere = config.dataplane == DataplaneChoice::HardwareVtep;
+    let own_underlay = config.underlay.filter(|_| !is_elsewhere);
+    let underlay_problem = match surroundings::underlay_mtu(&links, own_underlay).await {
         Ok(mtu) => {
             facts.underlay_mtu = mtu;
             None
@@ -202,6 +213,14 @@ pub async fn run(
             let switch = LinuxConfig { form, audit_interval: config.audit_interval, config_db };
             let (programmer, sighted) =
                 Programmer::start_linux(switch, facts.clone(), restored.changes(), heard);
+            (programmer, Some(sighted))
+        }
+        DataplaneChoice::HardwareVtep => {
+            let database = config.vtep.clone().ok_or(StartError::NoDatabase)?;
+            let switch =
+                VtepConfig { database, patience: SWITCH_PATIENCE, audit_interval: config.audit_interval };
+            let (programmer, sighted) =
+                Programmer::start_vtep(switch, facts.clone(), restored.changes(), heard);
             (programmer, Some(sighted))
         }
     };
@@ -247,7 +266,11 @@ pub async fn run(
         Node {
             name: config.node.clone(),
             installation: installation.clone(),
-            underlay: facts.underlay,
+            // What the switch itself says, once it is known.
+            underlay: match is_elsewhere {
+                true => state.vtep.as_ref().map(|vtep| vtep.identity.tunnel),
+                false => facts.underlay,
+            },
             underlay_mtu: facts.underlay_mtu,
             encapsulations: dataplane.encapsulations().to_vec(),
             dataplane,
@@ -262,11 +285,17 @@ pub async fn run(
     let mut parts = Parts::default();
     parts.spawn("programmer", ended(programmer.follow()));
     parts.spawn("follower", follower::run(registry.clone(), ipam.clone(), store.clone(), health));
-    parts.spawn(
-        "publisher",
-        Publisher::new(registry.clone(), store.clone(), node_receiver, health_receiver.clone(), publishing)
-            .run(),
-    );
+    let mut published = node_receiver.clone();
+    let publisher =
+        Publisher::new(registry.clone(), store.clone(), node_receiver, health_receiver.clone(), publishing);
+    parts.spawn("publisher", async move {
+        // Until the switch has told where its tunnels end, the store's word from before a restart is the better one:
+        // the others send to it.
+        let is_known = |node: &Node| !is_elsewhere || node.underlay.is_some();
+        if published.wait_for(is_known).await.is_ok() {
+            publisher.run().await;
+        }
+    });
     parts.spawn("address management", ipam.clone().run());
     let (_, no_stations) = watch::channel(StationState::default());
     let stations = match sighted {
@@ -317,7 +346,7 @@ pub async fn run(
     let mut switch = programmer.follow();
     let watching = async {
         loop {
-            let seen = surroundings::underlay_mtu(&links, config.underlay).await;
+            let seen = surroundings::underlay_mtu(&links, own_underlay).await;
             problem.send_if_modified(|problem| {
                 let now = seen.as_ref().err().map(ToString::to_string);
                 let differs = *problem != now;
@@ -332,17 +361,19 @@ pub async fn run(
                 programmer.apply(vec![Change::UnderlayMtu(mtu)]);
             }
             let own = own_node(&facts.borrow(), &switch.borrow_and_update());
+            if is_elsewhere && facts.borrow().underlay != own.underlay {
+                facts.send_modify(|facts| facts.underlay = own.underlay);
+            }
             if *node.borrow() != own {
                 registry.set_own_node(own.clone());
                 node.send_replace(own);
             }
-            // The datapath becomes known with the first round; after that a look now and then is enough.
-            let is_known = switch.borrow().dataplane.is_some();
+            // The datapath becomes known with the first round, as does where the tunnels of a switch elsewhere end.
             let settled = async {
-                if is_known {
+                let is_news = |state: &programmer::State| *node.borrow() != own_node(&facts.borrow(), state);
+                if switch.wait_for(is_news).await.is_err() {
                     std::future::pending::<()>().await;
                 }
-                let _ = switch.wait_for(|state| state.dataplane.is_some()).await;
             };
             tokio::select! {
                 () = settled => {}

@@ -14,10 +14,9 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use super::registry::{Registry, Word, now};
-use crate::linux::{Event, LocalMac};
-use crate::model::{NodeName, PortTag, Vni};
-use crate::node::programmer::{Change, Sighted};
-use crate::reconcile::stations::{Book, Entry, Key, Sighting};
+use crate::model::{NetworkName, NodeName, PortTag, Vni};
+use crate::node::programmer::{Change, Sight, Sighted};
+use crate::reconcile::stations::{Book, Entry, Key, Sighting, Spot};
 use crate::store::ports::{put_station, read_station};
 use crate::store::{Guard, Store, StoreError, TxnOutcome, Write, keys};
 
@@ -33,9 +32,9 @@ pub(super) struct StationState {
     /// MACs that move to and fro, with the other switch.
     pub fought_over: Vec<(Key, NodeName)>,
     /// Endpoints' MACs that were seen on a port.
-    pub of_endpoints: Vec<(Key, PortTag)>,
+    pub of_endpoints: Vec<(Key, Spot)>,
     /// Ports with more stations than are published.
-    pub crowded: Vec<PortTag>,
+    pub crowded: Vec<Spot>,
     /// Why the store does not take them.
     pub problem: Option<String>,
 }
@@ -49,8 +48,10 @@ pub(super) struct Stations {
     book: Book,
     started: Instant,
     claims: BTreeSet<Key>,
-    /// This switch's ports by VNI, with the network's name.
-    networks: BTreeMap<Vni, crate::model::NetworkName>,
+    /// The networks that this switch has had, by VNI: what is forgotten in one is told after it is gone.
+    networks: BTreeMap<Vni, NetworkName>,
+    /// One of them for each network.
+    ports: BTreeMap<NetworkName, PortTag>,
     next_write: Instant,
 }
 
@@ -71,6 +72,7 @@ impl Stations {
             started,
             claims: BTreeSet::new(),
             networks: BTreeMap::new(),
+            ports: BTreeMap::new(),
             next_write: started,
         }
     }
@@ -127,8 +129,8 @@ impl Stations {
     fn look_around(&mut self) {
         let ports = self.registry.own_ports();
         self.book.attached(ports.iter().map(|(port, _)| (port.network.clone(), port.at())).collect());
-        self.networks =
-            ports.iter().filter_map(|(port, vni)| Some(((*vni)?, port.network.clone()))).collect();
+        self.networks.extend(ports.iter().filter_map(|(port, vni)| Some(((*vni)?, port.network.clone()))));
+        self.ports = ports.iter().map(|(port, _)| (port.network.clone(), port.at())).collect();
     }
 
     fn look_at_endpoints(&mut self) {
@@ -138,40 +140,35 @@ impl Stations {
 
     fn key(&mut self, vni: Vni, mac: ofctl::MacAddr) -> Option<Key> {
         if !self.networks.contains_key(&vni) {
-            // The kernel was faster with a new port than the word of it.
+            // The switch was faster with a new port than the word of it.
             self.look_around();
         }
         Some((self.networks.get(&vni)?.clone(), mac))
     }
 
-    fn sighting(&mut self, local: LocalMac, was_remote: bool) -> Option<Sighting> {
-        Some(Sighting {
-            key: self.key(local.vni, local.mac)?,
-            at: PortTag { port: local.member.port, vlan: local.member.vlan },
-            addresses: local.addresses.into_iter().collect(),
-            was_remote,
-        })
+    fn sighting(&mut self, sight: Sight, was_remote: bool) -> Option<Sighting> {
+        let Sight { vni, mac, at, addresses } = sight;
+        Some(Sighting { key: self.key(vni, mac)?, at, addresses, was_remote })
     }
 
     fn sighted(&mut self, sighted: Sighted) {
         let now = self.now();
         match sighted {
-            Sighted::All(locals) => {
-                let sightings = locals.into_iter().filter_map(|local| self.sighting(local, false)).collect();
+            Sighted::All(sights) => {
+                let sightings = sights.into_iter().filter_map(|sight| self.sighting(sight, false)).collect();
                 self.book.listed(sightings, now);
             }
-            Sighted::One(Event::Learned { local, was_remote }) => {
-                if let Some(sighting) = self.sighting(local, was_remote) {
-                    debug!(mac = %sighting.key.1, port = %sighting.at, "learned");
+            Sighted::Learned { sight, was_remote } => {
+                if let Some(sighting) = self.sighting(sight, was_remote) {
+                    debug!(mac = %sighting.key.1, port = ?sighting.at, was_remote, "learned");
                     self.book.learned(sighting);
                 }
             }
-            Sighted::One(Event::Forgotten { vni, mac }) => {
+            Sighted::Forgotten { vni, mac } => {
                 if let Some(key) = self.key(vni, mac) {
                     self.book.forgotten(&key, now);
                 }
             }
-            Sighted::One(Event::Link { .. } | Event::Resynchronised) => {}
         }
     }
 
@@ -217,7 +214,9 @@ impl Stations {
             });
             match &entry {
                 Entry::Put { station, .. } => {
-                    guards.insert(keys::port(&station.node, &station.at));
+                    // Without a port the switch learns nothing, whichever of them it was.
+                    let at = station.at.as_ref().or_else(|| self.ports.get(&network));
+                    guards.extend(at.map(|at| keys::port(&station.node, at)));
                     writes.push(put_station(station));
                 }
                 Entry::Delete { .. } => writes.push(Write::Delete(key)),

@@ -13,11 +13,13 @@ use tokio::time::Instant;
 
 use super::output::Output;
 use crate::api::admin::{Backend, Client, Severity};
-use crate::config::{AgentConfig, ClientConfig, ConfigError, DatapathChoice, StoreConfig};
+use crate::config::{AgentConfig, ClientConfig, ConfigError, DatapathChoice, DataplaneChoice, StoreConfig};
 use crate::model::Encapsulation;
 use crate::node::docker::Docker;
 use crate::node::link::Links;
+use crate::node::vtep::{Database, connect};
 use crate::store::{Etcd, Store, keys};
+use crate::vtep::observed::{Identity, identify};
 
 /// How long each check may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -89,13 +91,41 @@ pub(super) async fn run(config: Result<ClientConfig, ConfigError>, out: &mut Out
 async fn examine(config: &AgentConfig) -> Vec<Finding> {
     let mut findings = vec![check_config(config)];
     findings.extend(check_agent(config).await);
-    findings.push(check_plugin(config).await);
-    findings.push(check_ovs(config).await);
-    findings.push(check_datapath(config));
+    if config.dataplane == DataplaneChoice::Ovs {
+        findings.push(check_plugin(config).await);
+        findings.push(check_ovs(config).await);
+        findings.push(check_datapath(config));
+    }
     findings.push(check_store(config).await);
-    findings.push(check_underlay(config).await);
-    findings.push(check_docker(config).await);
+    match &config.vtep {
+        Some(database) => findings.push(check_vtep(database, config).await),
+        None => findings.push(check_underlay(config).await),
+    }
+    if config.dataplane == DataplaneChoice::Ovs {
+        findings.push(check_docker(config).await);
+    }
     findings
+}
+
+/// The switch's database, and whether it is that of one switch whose tunnels end where they should.
+async fn check_vtep(database: &Database, config: &AgentConfig) -> Finding {
+    let client = match connect(database, PATIENCE).await {
+        Ok(Some(client)) => client,
+        Ok(None) => {
+            let found = format!("the agent waits at {} for the switch to connect", database.address);
+            return Finding::ok("switch", found);
+        }
+        Err(error) => {
+            let remedy = "correct vtep-database, or let the switch's ovsdb-server listen there";
+            return Finding::fail("switch", super::with_sources(&error), remedy);
+        }
+    };
+    match client.read(|replica| identify(replica, database.switch.as_deref(), config.underlay)) {
+        Ok(Identity { switch, tunnel }) => {
+            Finding::ok("switch", format_args!("{switch} at {}, tunnels at {tunnel}", database.address))
+        }
+        Err(error) => Finding::fail("switch", error, "as it says"),
+    }
 }
 
 fn check_config(config: &AgentConfig) -> Finding {

@@ -38,6 +38,14 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// What there is to say of some of them below the table; in JSON it is in the objects.
+    pub(super) fn notes<T>(&mut self, objects: &[T], note: impl Fn(&T) -> Option<String>) -> io::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        objects.iter().filter_map(note).try_for_each(|note| writeln!(self.out, "\n{note}"))
+    }
+
     fn json_line(&mut self, object: &impl Serialize) -> io::Result<()> {
         serde_json::to_writer(&mut *self.out, object)?;
         self.out.write_all(b"\n")

@@ -8,6 +8,7 @@ use super::output::{Output, fields, joined, or_dash, table};
 use crate::api::admin::{
     AttachedPort, CreatedNetwork, EndpointDetail, EndpointSummary, LinuxPort, LinuxStatus, NetworkDetail,
     NetworkSummary, NodeDetail, NodeSummary, PortView, Removed, State, StationView, Status, StoreStatus,
+    VtepPort, VtepStatus,
 };
 use crate::linux::Form;
 use crate::model::Phase;
@@ -197,6 +198,10 @@ pub(super) fn ports(out: &mut Output<'_>, ports: &[PortView]) -> io::Result<()> 
             port.stations.len().to_string(),
             port.attached_on.to_string(),
         ]
+    })?;
+    out.notes(ports, |port| {
+        let problem = port.problem.as_ref()?;
+        Some(format!("port {} of node {} is not in its network: {problem}", port.at, port.node))
     })
 }
 
@@ -274,6 +279,70 @@ fn switch_fields(linux: &LinuxStatus) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// What a switch that is told by its database forwards with.
+fn vtep_fields(vtep: &VtepStatus) -> Vec<(&'static str, String)> {
+    let repaired = match vtep.repaired {
+        0 => String::new(),
+        repaired => format!(", {repaired} repaired"),
+    };
+    let switch = or_dash(vtep.switch.as_ref());
+    let tunnel = or_dash(vtep.tunnel);
+    let mut fields = vec![
+        (
+            "Dataplane",
+            format!(
+                "hardware-vtep {}: switch {switch}, tunnels at {tunnel}{repaired}{}",
+                vtep.state,
+                away(&vtep.error)
+            ),
+        ),
+        (
+            "Forwarding",
+            format!(
+                "{} networks, {} remote MACs, broadcasts to {} other nodes",
+                vtep.networks, vtep.remotes, vtep.flooded
+            ),
+        ),
+    ];
+    if !vtep.others.is_empty() {
+        fields.push(("Left alone", format!("logical switches of others: {}", vtep.others.join(", "))));
+    }
+    fields
+}
+
+fn vtep_tables(out: &mut dyn Write, vtep: &VtepStatus) -> io::Result<()> {
+    if !vtep.ports.is_empty() {
+        writeln!(out)?;
+        let row = |port: &VtepPort| {
+            let state = match (port.present, port.problem.is_some(), port.faults.is_empty()) {
+                (false, ..) => "missing",
+                (true, true, _) => "refused",
+                (true, false, false) => "fault",
+                (true, false, true) => "bound",
+            };
+            [port.at.port.to_string(), or_dash(port.at.vlan), port.network.to_string(), state.to_owned()]
+        };
+        table(out, ["PORT", "VLAN", "NETWORK", "STATE"], vtep.ports.iter().map(row))?;
+    }
+    station_table(out, &vtep.stations)
+}
+
+fn station_table(out: &mut dyn Write, stations: &[StationView]) -> io::Result<()> {
+    if stations.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    let row = |station: &StationView| {
+        [
+            station.mac.to_string(),
+            or_dash(station.at.as_ref()),
+            station.network.to_string(),
+            joined(&station.addresses),
+        ]
+    };
+    table(out, ["STATION", "PORT", "NETWORK", "ADDRESSES"], stations.iter().map(row))
+}
+
 fn switch_tables(out: &mut dyn Write, linux: &LinuxStatus) -> io::Result<()> {
     if !linux.ports.is_empty() {
         writeln!(out)?;
@@ -287,19 +356,7 @@ fn switch_tables(out: &mut dyn Write, linux: &LinuxStatus) -> io::Result<()> {
         };
         table(out, ["PORT", "VLAN", "NETWORK", "LINK"], linux.ports.iter().map(row))?;
     }
-    if !linux.stations.is_empty() {
-        writeln!(out)?;
-        let row = |station: &StationView| {
-            [
-                station.mac.to_string(),
-                station.at.to_string(),
-                station.network.to_string(),
-                joined(&station.addresses),
-            ]
-        };
-        table(out, ["STATION", "PORT", "NETWORK", "ADDRESSES"], linux.stations.iter().map(row))?;
-    }
-    Ok(())
+    station_table(out, &linux.stations)
 }
 
 pub(super) fn status(out: &mut Output<'_>, status: &Status) -> io::Result<()> {
@@ -310,17 +367,21 @@ pub(super) fn status(out: &mut Output<'_>, status: &Status) -> io::Result<()> {
             ("Agent", format!("{}, up {}", status.version, duration(status.uptime_seconds))),
             ("Store", format!("{}: {}{}", store.state, store_name(store), away(&store.error))),
         ];
-        lines.extend(match &status.linux {
-            Some(linux) => switch_fields(linux),
-            None => host_fields(status),
+        lines.extend(match (&status.linux, &status.vtep) {
+            (Some(linux), _) => switch_fields(linux),
+            (None, Some(vtep)) => vtep_fields(vtep),
+            (None, None) => host_fields(status),
         });
         lines.push(("Networks", status.networks.to_string()));
-        if status.linux.is_none() {
+        if status.linux.is_none() && status.vtep.is_none() {
             lines.push(("Endpoints", status.endpoints.to_string()));
         }
         fields(out, &lines)?;
         if let Some(linux) = &status.linux {
             switch_tables(out, linux)?;
+        }
+        if let Some(vtep) = &status.vtep {
+            vtep_tables(out, vtep)?;
         }
         if status.problems.is_empty() {
             return writeln!(out, "\nNothing is wrong.");

@@ -12,8 +12,14 @@ impl AgentConfig {
     /// # Errors
     /// The first file that cannot be used, with its key and the remedy.
     pub fn check_files(&self) -> Result<(), ConfigError> {
-        let StoreConfig::Etcd(etcd) = &self.store else { return Ok(()) };
         let check = || {
+            if let Some(tls) = self.vtep.as_ref().and_then(|vtep| vtep.tls.as_ref()) {
+                check_pem("vtep-ca", &tls.ca, "CERTIFICATE")?;
+                check_pem("vtep-cert", &tls.certificate, "CERTIFICATE")?;
+                check_pem("vtep-key", &tls.key, "PRIVATE KEY")?;
+                refuse_if_others_can_read("vtep-key", &tls.key)?;
+            }
+            let StoreConfig::Etcd(etcd) = &self.store else { return Ok(()) };
             if let Some(tls) = &etcd.tls {
                 check_pem("etcd-ca", &tls.ca_file, "CERTIFICATE")?;
                 if let Some((certificate, key)) = &tls.identity {

@@ -46,13 +46,20 @@ macro_rules! keys {
 
 keys! {
     "node" Text "NAME" [], "This node's name, unique in the cluster [default: the host's name]";
-    "underlay" Text "ADDR" [], "The address at which this node takes tunnel packets; without it, no tunnels";
-    "dataplane" Text "ovs|linux" ["ovs"],
-        "What forwards packets: Open vSwitch on a Docker host, or on a switch the kernel's bridges and VXLAN links";
+    "underlay" Text "ADDR" [],
+        "The address at which this node takes tunnel packets; without it, no tunnels (hardware-vtep: what the switch says)";
+    "dataplane" Text "ovs|linux|hardware-vtep" ["ovs"],
+        "What forwards packets: Open vSwitch on a Docker host, a switch's kernel, or a switch told by OVSDB hardware_vtep";
     "linux-form" Text "FORM" ["traditional"],
         "How --dataplane linux lays networks on bridges: traditional, vlan-aware[:BRIDGE] or sonic[:BRIDGE]";
     "sonic-config-db" Text "PATH|HOST:PORT|none" ["none"],
         "SONiC's CONFIG_DB, to be written with --linux-form sonic: Redis' socket, such as /var/run/redis/redis.sock";
+    "vtep-database" Text "ADDR" [],
+        "The switch's database, with --dataplane hardware-vtep: tcp:HOST[:PORT], ssl:…, unix:PATH; ptcp: or pssl: to wait for it";
+    "vtep-switch" Text "NAME" [], "The switch's name in that database (Physical_Switch); needed if there are several";
+    "vtep-ca" Text "FILE" [], "The CA certificates (PEM) that the switch's certificate is checked with, for ssl: and pssl:";
+    "vtep-cert" Text "FILE" [], "The certificate (PEM) to show to the switch";
+    "vtep-key" Text "FILE" [], "That certificate's private key (PEM)";
     "ovs-rundir" Text "DIR" ["/var/run/openvswitch"], "Open vSwitch's run directory, with db.sock and BRIDGE.mgmt";
     "bridge" Text "NAME" ["br-int"], "The bridge that the agent makes and programs";
     "datapath" Text "auto|system|netdev" ["auto"], "The bridge's datapath: the kernel's, userspace, or what there is";

@@ -35,6 +35,7 @@ use ipnet::IpNet;
 use crate::ipam::DefaultPools;
 use crate::linux::Form;
 use crate::model::{Encapsulation, LinkName, NodeName};
+use crate::node::vtep::{Address, Database, TlsFiles};
 use crate::sonic;
 use crate::store::{DEFAULT_CALL_TIMEOUT, EtcdConfig, EtcdTls, EtcdUser};
 use layers::{Given, Layers};
@@ -57,6 +58,8 @@ pub struct AgentConfig {
     pub linux_form: Form,
     /// SONiC's CONFIG_DB, if it is to be written.
     pub sonic_config_db: Option<sonic::Address>,
+    /// The switch's database, with the hardware-vtep dataplane.
+    pub vtep: Option<Database>,
     /// Open vSwitch's run directory.
     pub ovs_rundir: PathBuf,
     /// The bridge that the agent programs.
@@ -143,10 +146,12 @@ impl AgentConfig {
         };
         let (moment, minute, day) =
             (Duration::from_millis(100), Duration::from_secs(60), Duration::from_secs(86_400));
+        let dataplane = layers.parsed("dataplane")?;
         Ok(AgentConfig {
             node,
             underlay: layers.optional("underlay", value::parse_underlay)?,
-            dataplane: layers.parsed("dataplane")?,
+            dataplane,
+            vtep: layers.vtep(dataplane)?,
             linux_form: layers.required("linux-form", value::parse_form)?,
             sonic_config_db: layers.sonic_config_db()?,
             ovs_rundir: layers.required("ovs-rundir", value::parse_path)?,
@@ -356,6 +361,49 @@ impl Layers {
             user: user.zip(password_file).map(|(name, password_file)| EtcdUser { name, password_file }),
             call_timeout: DEFAULT_CALL_TIMEOUT,
         }))
+    }
+
+    fn vtep(&self, dataplane: DataplaneChoice) -> Result<Option<Database>, ConfigError> {
+        let address: Option<Address> = self.optional("vtep-database", str::parse)?;
+        let switch = self.optional("vtep-switch", |text| Ok(text.to_owned()))?;
+        let file = |key| self.optional(key, value::parse_path);
+        let files = (file("vtep-ca")?, file("vtep-cert")?, file("vtep-key")?);
+        let keys = ["vtep-database", "vtep-switch", "vtep-ca", "vtep-cert", "vtep-key"];
+        let is_vtep = dataplane == DataplaneChoice::HardwareVtep;
+        for key in keys {
+            self.needs(
+                key,
+                is_vtep,
+                "dataplane",
+                "give dataplane = \"hardware-vtep\", or leave the vtep keys out",
+            )?;
+        }
+        if !is_vtep {
+            return Ok(None);
+        }
+        let remedy = "name the switch's database, as in tcp:192.0.2.9:6640";
+        self.needs("dataplane", address.is_some(), "vtep-database", remedy)?;
+        let Some(address) = address else { return Ok(None) };
+        for key in &keys[2..] {
+            let remedy = "name the database as ssl:HOST:PORT (or pssl:), or leave the certificates out";
+            self.needs(key, address.is_tls(), "vtep-database", remedy)?;
+        }
+        let tls = match files {
+            (Some(ca), Some(certificate), Some(key)) => Some(TlsFiles { ca, certificate, key }),
+            (ca, certificate, _) if address.is_tls() => {
+                let needed = match (ca, certificate) {
+                    (None, _) => "vtep-ca",
+                    (_, None) => "vtep-cert",
+                    _ => "vtep-key",
+                };
+                let remedy =
+                    "with TLS both sides show a certificate: name the CA's, our own, and its private key";
+                self.needs("vtep-database", false, needed, remedy)?;
+                None
+            }
+            _ => None,
+        };
+        Ok(Some(Database { address, tls, switch }))
     }
 
     fn needs(

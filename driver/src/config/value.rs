@@ -19,6 +19,8 @@ pub enum DataplaneChoice {
     Ovs,
     /// Linux bridges and VXLAN links, on a switch.
     Linux,
+    /// A switch's `hardware_vtep` database, from anywhere.
+    HardwareVtep,
 }
 
 impl FromStr for DataplaneChoice {
@@ -28,7 +30,9 @@ impl FromStr for DataplaneChoice {
         match text {
             "ovs" => Ok(Self::Ovs),
             "linux" => Ok(Self::Linux),
-            _ => Err("ovs (a Docker host) or linux (a switch) is wanted".to_owned()),
+            "hardware-vtep" => Ok(Self::HardwareVtep),
+            _ => Err("ovs (a Docker host) or linux (a switch), or hardware-vtep (a switch that speaks OVSDB) is wanted"
+                .to_owned()),
         }
     }
 }

@@ -17,6 +17,8 @@ pub enum Dataplane {
     OvsNetdev,
     /// Linux bridges and VXLAN devices: a white-box switch.
     Linux,
+    /// A switch that is told what to forward by its OVSDB `hardware_vtep` database, from an agent elsewhere.
+    HardwareVtep,
 }
 
 impl Dataplane {
@@ -26,6 +28,7 @@ impl Dataplane {
             Self::OvsSystem => "ovs-system",
             Self::OvsNetdev => "ovs-netdev",
             Self::Linux => "linux",
+            Self::HardwareVtep => "hardware-vtep",
         }
     }
 
@@ -33,8 +36,13 @@ impl Dataplane {
     pub const fn encapsulations(self) -> &'static [Encapsulation] {
         match self {
             Self::OvsSystem | Self::OvsNetdev => &Encapsulation::ALL,
-            Self::Linux => &[Encapsulation::Vxlan],
+            Self::Linux | Self::HardwareVtep => &[Encapsulation::Vxlan],
         }
+    }
+
+    /// True for a switch, whose ports can be members of networks.
+    pub const fn is_switch(self) -> bool {
+        matches!(self, Self::Linux | Self::HardwareVtep)
     }
 }
 

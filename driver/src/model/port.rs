@@ -69,9 +69,9 @@ pub struct Station {
     pub mac: MacAddr,
     /// The node that has learned it.
     pub node: NodeName,
-    /// Where on that node.
+    /// Where on that node; none: its switch does not tell which of its ports of the network.
     #[serde(flatten)]
-    pub at: PortTag,
+    pub at: Option<PortTag>,
     /// Its addresses, as far as they are known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
@@ -88,7 +88,7 @@ pub enum CannotCarry {
     /// The node's dataplane has no physical ports of ours.
     #[error(
         "node {0} is a Docker host with Open vSwitch: ports are attached on nodes whose agent runs with \
-         --dataplane linux ('sluice node ls' shows which)"
+         --dataplane linux or hardware-vtep ('sluice node ls' shows which)"
     )]
     NotASwitch(NodeName),
     /// The node cannot put frames into this kind of packet.
@@ -136,6 +136,23 @@ pub enum CannotCarry {
     /// The node takes part in no tunnel.
     #[error("node {0} has no underlay address: start its agent with --underlay ADDRESS")]
     NoUnderlay(NodeName),
+    /// The switch has not told where its tunnels end.
+    #[error(
+        "node {0} is a switch whose tunnel address is not known yet: see 'sluice status' of its agent, which reads it \
+         from the switch's hardware_vtep database"
+    )]
+    NoTunnelIp(NodeName),
+    /// `hardware_vtep` knows no other outer packets than IPv4's.
+    #[error(
+        "node {node} has the tunnel address {underlay}, and a hardware_vtep switch sends VXLAN over IPv4 only: give the \
+         switch, and the hosts of its networks, IPv4 underlay addresses"
+    )]
+    OverIpv6 {
+        /// The node.
+        node: NodeName,
+        /// Its address.
+        underlay: IpAddr,
+    },
 }
 
 /// The last VNI. The chips of white-box switches keep it, as they do VNI 0, which no network has.
@@ -146,7 +163,7 @@ const RESERVED_VNI: u32 = 0xff_ffff;
 /// # Errors
 /// It cannot; the reason comes with the cure.
 pub fn can_carry(node: &Node, network: &Network, port: &LinkName) -> Result<(), CannotCarry> {
-    if node.dataplane != Dataplane::Linux {
+    if !node.dataplane.is_switch() {
         return Err(CannotCarry::NotASwitch(node.name.clone()));
     }
     match (network.encapsulation, network.vlan) {
@@ -164,10 +181,14 @@ pub fn can_carry(node: &Node, network: &Network, port: &LinkName) -> Result<(), 
     if let Some(vni) = network.vni.filter(|vni| vni.get() == RESERVED_VNI) {
         return Err(CannotCarry::ReservedVni { network: network.name.clone(), vni });
     }
-    if node.underlay.is_none() {
-        return Err(CannotCarry::NoUnderlay(node.name.clone()));
+    match (node.dataplane, node.underlay) {
+        (Dataplane::HardwareVtep, None) => Err(CannotCarry::NoTunnelIp(node.name.clone())),
+        (_, None) => Err(CannotCarry::NoUnderlay(node.name.clone())),
+        (Dataplane::HardwareVtep, Some(underlay)) if underlay.is_ipv6() => {
+            Err(CannotCarry::OverIpv6 { node: node.name.clone(), underlay })
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -205,7 +226,11 @@ mod tests {
             ..NetworkSpec::default()
         };
         let last = NetworkSpec { vni: Some(0xff_ffff.try_into().unwrap()), ..NetworkSpec::default() };
-        can_carry(&sw, &network(&NetworkSpec::default()), &port).unwrap();
+        let vtep = switch(Dataplane::HardwareVtep, underlay);
+        let over_ipv6 = switch(Dataplane::HardwareVtep, Some("2001:db8::9".parse().unwrap()));
+        for switch in [&sw, &vtep] {
+            can_carry(switch, &network(&NetworkSpec::default()), &port).unwrap();
+        }
         for (node, spec, parts) in [
             (&sw, of(Encapsulation::Geneve), ["encap=geneve", "--encap vxlan"]),
             (&sw, of(Encapsulation::Gre), ["encap=gre", "--encap vxlan"]),
@@ -214,6 +239,9 @@ mod tests {
             (&sw, last, ["16777215", "16777214"]),
             (&host, NetworkSpec::default(), ["sw1", "--dataplane linux"]),
             (&switch(Dataplane::Linux, None), NetworkSpec::default(), ["sw1", "--underlay"]),
+            (&vtep, of(Encapsulation::Geneve), ["encap=geneve", "--encap vxlan"]),
+            (&switch(Dataplane::HardwareVtep, None), NetworkSpec::default(), ["sw1", "hardware_vtep"]),
+            (&over_ipv6, NetworkSpec::default(), ["2001:db8::9", "IPv4"]),
         ] {
             let error = can_carry(node, &network(&spec), &port).unwrap_err().to_string();
             assert!(parts.iter().all(|part| error.contains(part)), "{error}");
@@ -226,7 +254,7 @@ mod tests {
             network: "blue".parse().unwrap(),
             mac: "02:00:00:00:00:09".parse().unwrap(),
             node: "sw1".parse().unwrap(),
-            at: PortTag { port: "swp1".parse().unwrap(), vlan: Some(7.try_into().unwrap()) },
+            at: Some(PortTag { port: "swp1".parse().unwrap(), vlan: Some(7.try_into().unwrap()) }),
             addresses: vec!["10.5.0.9".parse().unwrap()],
             sequence: 3,
             since: 11,
@@ -234,5 +262,9 @@ mod tests {
         let json = serde_json::to_value(&station).unwrap();
         assert_eq!((json["port"].as_str(), json["vlan"].as_u64()), (Some("swp1"), Some(7)));
         assert_eq!(serde_json::from_value::<Station>(json).unwrap(), station);
+        let somewhere = Station { at: None, ..station };
+        let json = serde_json::to_value(&somewhere).unwrap();
+        assert!(json.get("port").is_none() && json.get("at").is_none(), "{json}");
+        assert_eq!(serde_json::from_value::<Station>(json).unwrap(), somewhere);
     }
 }

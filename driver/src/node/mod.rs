@@ -2,6 +2,7 @@
 //!
 //! - [`link`]: network links, by rtnetlink.
 //! - `switch`: bridges and ports, by OVSDB.
+//! - [`vtep`]: the way to the database of a `hardware_vtep` switch.
 //! - [`programmer`]: the task that leads links, ports and flows to the plan.
 //! - [`docker`]: what the Docker Engine lists.
 
@@ -9,3 +10,4 @@ pub mod docker;
 pub mod link;
 pub mod programmer;
 mod switch;
+pub mod vtep;

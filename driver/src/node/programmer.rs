@@ -19,9 +19,12 @@
 
 mod config_db;
 mod flows;
+mod intent;
 mod linux;
+mod sighted;
 mod spares;
 mod task;
+mod vtep;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -33,9 +36,11 @@ use ofctl::wire::OfPort;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
-pub use self::linux::{LinuxConfig, LinuxState, LocalStation, MemberState, Sighted};
+pub use self::linux::{LinuxConfig, LinuxState, MemberState};
+pub use self::sighted::{LocalStation, Sight, Sighted};
 use self::spares::Spares;
 use self::task::Task;
+pub use self::vtep::{VtepConfig, VtepMember, VtepState};
 use super::link::Links;
 use crate::model::{
     Dataplane, Endpoint, EndpointId, LinkName, Network, NetworkName, Node, NodeName, PortAttachment, PortTag,
@@ -137,6 +142,8 @@ pub struct State {
     pub port_faults: BTreeMap<LinkName, String>,
     /// What a switch without Open vSwitch has.
     pub linux: Option<LinuxState>,
+    /// What a switch has that is told by its `hardware_vtep` database.
+    pub vtep: Option<VtepState>,
 }
 
 impl State {
@@ -157,6 +164,7 @@ impl State {
             faults: BTreeMap::new(),
             port_faults: BTreeMap::new(),
             linux: None,
+            vtep: None,
         }
     }
 }
@@ -207,6 +215,20 @@ impl Programmer {
         let (programmer, inbox, state) = Programmer::handle(Some(Dataplane::Linux), initial);
         let (sighted, sightings) = mpsc::unbounded_channel();
         tokio::spawn(linux::Task::new(config, facts, inbox, state, heard, sighted).run());
+        (programmer, sightings)
+    }
+
+    /// Starts the task of a switch that is told by its `hardware_vtep` database. As with
+    /// [`start_linux`](Programmer::start_linux), it begins when `heard` says so.
+    pub fn start_vtep(
+        config: VtepConfig,
+        facts: Facts,
+        initial: Vec<Change>,
+        heard: watch::Receiver<bool>,
+    ) -> (Programmer, mpsc::UnboundedReceiver<Sighted>) {
+        let (programmer, inbox, state) = Programmer::handle(Some(Dataplane::HardwareVtep), initial);
+        let (sighted, sightings) = mpsc::unbounded_channel();
+        tokio::spawn(vtep::Task::new(config, facts, inbox, state, heard, sighted).run());
         (programmer, sightings)
     }
 

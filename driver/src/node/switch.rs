@@ -103,8 +103,8 @@ pub(super) fn likely_dataplane() -> Dataplane {
 /// The integration bridge: nothing is forwarded but by our flows, whatever becomes of the agent.
 pub(super) fn integration_bridge(name: &str, dataplane: Dataplane, node: &str) -> BridgeSpec {
     let datapath_type = match dataplane {
-        // The dataplane without Open vSwitch has a programmer of its own, which makes no such bridge.
-        Dataplane::OvsSystem | Dataplane::Linux => "system",
+        // Switches without Open vSwitch have programmers of their own, which make no such bridge.
+        Dataplane::OvsSystem | Dataplane::Linux | Dataplane::HardwareVtep => "system",
         Dataplane::OvsNetdev => "netdev",
     };
     BridgeSpec::new(name).datapath_type(datapath_type).fail_mode(FailMode::Secure).external_id(MARK, node)

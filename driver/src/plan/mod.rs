@@ -45,6 +45,7 @@
 //! The gaps are for routing, services and policy. A table without a matching flow drops.
 
 mod announce;
+pub mod attached;
 mod changes;
 pub mod classify;
 pub mod flood;
@@ -61,6 +62,7 @@ pub mod tables;
 mod tests;
 pub mod tunnel;
 mod view;
+pub mod vtep;
 
 pub use changes::FlowChanges;
 pub use planner::{Owner, Planner};

@@ -93,7 +93,7 @@ pub(super) fn station(network: &str, switch: u8, number: u8, address: Option<&st
         network: name(network),
         mac: ofctl::MacAddr([0x00, 0x1b, 0x21, 0, 0, number]),
         node: name(&format!("sw{switch}")),
-        at: swp(1),
+        at: Some(swp(1)),
         addresses: address.iter().map(|address| address.parse().unwrap()).collect(),
         sequence: 0,
         since: 0,

@@ -1,6 +1,6 @@
 //! Which of the MACs that a switch has learned on its ports the store is told of, and when.
 //!
-//! [`Book`] compares what the kernel has seen with what the store says. Each learns of the other late, so that their
+//! [`Book`] compares what the switch (its kernel, or its `hardware_vtep` database) has seen with what the store says. Each learns of the other late, so that their
 //! order matters and not their content: whichever of the two was heard last about a MAC counts.
 //!
 //! - Seen here, and the store has nothing: it is published.
@@ -16,6 +16,7 @@
 //! which everything that happened to a MAC meanwhile is one write.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -37,13 +38,35 @@ pub const MOST_ON_A_PORT: usize = 1024;
 /// A MAC in a network.
 pub type Key = (NetworkName, MacAddr);
 
+/// A place on this switch, as narrow as the switch tells it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Spot {
+    /// This port.
+    Port(PortTag),
+    /// One of the ports that this network has here.
+    PortsOf(NetworkName),
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Spot::Port(at) => write!(out, "port {at}"),
+            Spot::PortsOf(network) => write!(out, "ports of network {network}"),
+        }
+    }
+}
+
+fn spot(key: &Key, at: Option<&PortTag>) -> Spot {
+    at.map_or_else(|| Spot::PortsOf(key.0.clone()), |at| Spot::Port(at.clone()))
+}
+
 /// Where the kernel has seen a MAC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {
     /// The network and the MAC.
     pub key: Key,
-    /// The port.
-    pub at: PortTag,
+    /// The port; none: one of the network's ports here, and the switch does not tell which.
+    pub at: Option<PortTag>,
     /// Its addresses, as far as they are known.
     pub addresses: Vec<IpAddr>,
     /// Whether it was at another switch until now, as far as the kernel knew.
@@ -85,7 +108,7 @@ impl Entry {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
-    at: PortTag,
+    at: Option<PortTag>,
     addresses: Vec<IpAddr>,
     /// When, among sightings and words; 0 for what was there before this agent looked.
     turn: u64,
@@ -96,8 +119,8 @@ struct Place {
     seen: Option<Seen>,
     /// Since when it is not seen any more.
     gone: Option<Duration>,
-    /// Where it was seen last.
-    left: Option<PortTag>,
+    /// Where it was seen last, if it was ever.
+    left: Option<Spot>,
     word: Option<(Station, u64)>,
     /// When it was taken over from another switch.
     moves: VecDeque<Duration>,
@@ -111,9 +134,9 @@ pub struct Book {
     node: NodeName,
     turn: u64,
     places: BTreeMap<Key, Place>,
-    on_ports: BTreeMap<PortTag, usize>,
+    on_ports: BTreeMap<Spot, usize>,
     /// MACs that were not taken in since their port has too many.
-    left_out: BTreeMap<PortTag, u64>,
+    left_out: BTreeMap<Spot, u64>,
     attached: BTreeSet<(NetworkName, PortTag)>,
 }
 
@@ -160,11 +183,13 @@ impl Book {
 
     fn see(&mut self, sighting: Sighting, turn: u64) {
         let Sighting { key, at, addresses, .. } = sighting;
-        let before = self.places.get(&key).and_then(|place| place.seen.as_ref()).map(|seen| seen.at.clone());
-        if before.as_ref() != Some(&at) {
-            let on_port = self.on_ports.entry(at.clone()).or_default();
+        let here = spot(&key, at.as_ref());
+        let seen = self.places.get(&key).and_then(|place| place.seen.as_ref());
+        let before = seen.map(|seen| spot(&key, seen.at.as_ref()));
+        if before.as_ref() != Some(&here) {
+            let on_port = self.on_ports.entry(here.clone()).or_default();
             if *on_port >= MOST_ON_A_PORT {
-                *self.left_out.entry(at).or_default() += 1;
+                *self.left_out.entry(here).or_default() += 1;
                 return;
             }
             *on_port += 1;
@@ -177,14 +202,14 @@ impl Book {
         place.seen = Some(Seen { at, addresses, turn });
     }
 
-    fn one_less(&mut self, at: &PortTag) {
-        if let Some(on_port) = self.on_ports.get_mut(at) {
+    fn one_less(&mut self, spot: &Spot) {
+        if let Some(on_port) = self.on_ports.get_mut(spot) {
             *on_port -= 1;
             if *on_port < MOST_ON_A_PORT {
-                self.left_out.remove(at);
+                self.left_out.remove(spot);
             }
             if *on_port == 0 {
-                self.on_ports.remove(at);
+                self.on_ports.remove(spot);
             }
         }
     }
@@ -193,9 +218,9 @@ impl Book {
     pub fn forgotten(&mut self, key: &Key, now: Duration) {
         let Some(place) = self.places.get_mut(key) else { return };
         if let Some(seen) = place.seen.take() {
-            place.gone = Some(now);
-            place.left = Some(seen.at.clone());
-            self.one_less(&seen.at);
+            let left = spot(key, seen.at.as_ref());
+            (place.gone, place.left) = (Some(now), Some(left.clone()));
+            self.one_less(&left);
         }
         self.sweep(key);
     }
@@ -275,7 +300,10 @@ impl Book {
     }
 
     fn visible<'a>(&self, key: &Key, place: &'a Place) -> Option<&'a Seen> {
-        let is_attached = |seen: &&Seen| self.attached.contains(&(key.0.clone(), seen.at.clone()));
+        let is_attached = |seen: &&Seen| match &seen.at {
+            Some(at) => self.attached.contains(&(key.0.clone(), at.clone())),
+            None => self.attached.iter().any(|(network, _)| *network == key.0),
+        };
         place.seen.as_ref().filter(is_attached).filter(|_| !place.is_endpoints)
     }
 
@@ -343,18 +371,18 @@ impl Book {
     }
 
     /// Endpoints' MACs that were seen on a port lately. The plan takes them from there at once.
-    pub fn of_endpoints(&self, now: Duration) -> Vec<(Key, PortTag)> {
-        let at = |place: &Place| match (&place.seen, place.gone) {
-            (Some(seen), _) => Some(seen.at.clone()),
+    pub fn of_endpoints(&self, now: Duration) -> Vec<(Key, Spot)> {
+        let at = |key: &Key, place: &Place| match (&place.seen, place.gone) {
+            (Some(seen), _) => Some(spot(key, seen.at.as_ref())),
             (None, Some(gone)) if now.saturating_sub(gone) < REMEMBERED => place.left.clone(),
             (None, _) => None,
         };
         let places = self.places.iter().filter(|(_, place)| place.is_endpoints);
-        places.filter_map(|(key, place)| Some((key.clone(), at(place)?))).collect()
+        places.filter_map(|(key, place)| Some((key.clone(), at(key, place)?))).collect()
     }
 
     /// Ports with more stations than are published.
-    pub fn crowded(&self) -> Vec<PortTag> {
+    pub fn crowded(&self) -> Vec<Spot> {
         self.left_out.keys().cloned().collect()
     }
 }

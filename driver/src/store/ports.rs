@@ -147,11 +147,16 @@ pub async fn detach(store: &dyn Store, node: &NodeName, at: &PortTag) -> Result<
     Err(PortError::NotAttached { port: at.clone(), node: node.clone() })
 }
 
-/// Removes the stations behind a port that is not attached any more. None comes back: they are written under the guard
-/// that the port is attached.
+/// Removes the stations behind a port that is not attached any more; with the last port of its network on its node, also
+/// those of which the switch does not tell the port. None comes back: they are written under the guard that a port is
+/// attached.
 async fn drop_stations(store: &dyn Store, port: &PortAttachment) -> Result<(), NetworkError> {
     let of_node = stations(store, &port.network, Some(&port.node)).await?;
-    let behind = of_node.iter().filter(|(station, _)| station.at == port.at());
+    let is_last = list(store, Some(&port.network), Some(&port.node)).await?.is_empty();
+    let behind = of_node.iter().filter(|(station, _)| match &station.at {
+        Some(at) => *at == port.at(),
+        None => is_last,
+    });
     let gone: Vec<Write> =
         behind.map(|(station, _)| Write::Delete(keys::station(&port.network, station.mac))).collect();
     for batch in gone.chunks(MAX_TXN_OPS) {

@@ -7,7 +7,7 @@
 //! once, and all names can be short.
 //!
 //! - [`Lab`], [`Host`]: the machines, and what one can do to them: commands, kills, restarts, captures.
-//! - [`WhiteBox`], [`Server`]: a switch without Open vSwitch, and what is on its ports.
+//! - [`WhiteBox`], [`HardwareVtep`], [`Server`]: switches, and what is on their ports.
 //! - [`Engine`] and [`Endpoint`]: containers without a dockerd. The engine makes the calls that dockerd makes, in
 //!   its order, and the endpoint is a network namespace; a test can have hundreds.
 //! - [`packet`]: whole frames, sent and seen.
@@ -28,14 +28,18 @@ mod engine;
 mod host;
 mod namespace;
 pub mod packet;
+mod panel;
 mod switch;
+mod vtep;
 
 pub use daemon::Daemon;
 pub use endpoint::Endpoint;
 pub use engine::{Attach, DockerNetwork, Joined, NetworkSpec, call};
 pub use host::Host;
 pub use namespace::{NetNs, Printed};
-pub use switch::{Server, WhiteBox};
+pub use panel::{Panel, Server};
+pub use switch::WhiteBox;
+pub use vtep::HardwareVtep;
 
 use namespace::Space;
 
@@ -63,10 +67,13 @@ pub fn binary() -> String {
     std::env::var("SLUICE_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_sluice").to_owned())
 }
 
-/// Why labs cannot run here, if they cannot.
-fn obstacle() -> Option<String> {
+/// Why such a lab cannot run here, if it cannot.
+fn obstacle(plan: &Plan) -> Option<String> {
     if !fs::metadata("/proc/self/ns/net").is_ok_and(|_| is_root()) {
         return Some("not root".to_owned());
+    }
+    if plan.hardware_vteps && !Path::new(vtep::EMULATOR).exists() {
+        return Some(format!("{} is not installed", vtep::EMULATOR));
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories: Vec<PathBuf> =
@@ -111,12 +118,20 @@ pub struct Plan {
     docker: bool,
     agents: bool,
     underlay_v6: bool,
+    hardware_vteps: bool,
 }
 
 impl Plan {
     /// This many hosts with agents on one etcd, without dockerd.
     pub fn hosts(hosts: u8) -> Self {
-        Self { hosts, store: Store::Etcd, docker: false, agents: true, underlay_v6: false }
+        Self {
+            hosts,
+            store: Store::Etcd,
+            docker: false,
+            agents: true,
+            underlay_v6: false,
+            hardware_vteps: false,
+        }
     }
 
     /// With a dockerd on each host.
@@ -134,6 +149,11 @@ impl Plan {
         Self { underlay_v6: true, ..self }
     }
 
+    /// With switches to come that speak `hardware_vtep`.
+    pub fn hardware_vteps(self) -> Self {
+        Self { hardware_vteps: true, ..self }
+    }
+
     /// Without agents: the hosts, their switches and the wire alone.
     pub fn without_agents(self) -> Self {
         Self { agents: false, ..self }
@@ -143,7 +163,7 @@ impl Plan {
     /// with SLUICE_REQUIRE_LIVE set, as in CI, that is a failure.
     #[track_caller]
     pub fn start(self) -> Option<Lab> {
-        if let Some(reason) = obstacle() {
+        if let Some(reason) = obstacle(&self) {
             assert!(
                 std::env::var_os("SLUICE_REQUIRE_LIVE").is_none(),
                 "live tests are required, but: {reason}"

@@ -107,6 +107,12 @@ impl Space {
         Self { pid: open_ns(pid, "pid"), mount: open_ns(pid, "mnt"), net: open_ns(pid, "net") }
     }
 
+    /// The same once more, to be kept elsewhere.
+    pub fn again(&self) -> Self {
+        let again = |fd: &OwnedFd| fd.try_clone().expect("another handle on a namespace");
+        Self { pid: again(&self.pid), mount: again(&self.mount), net: again(&self.net) }
+    }
+
     /// Starts a command in the namespaces. The child's pid is the one seen by the test.
     pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
         // The mount namespace comes last: it takes this thread's /proc away.

@@ -1,18 +1,13 @@
 //! A white-box switch: a machine on the wire with ports, Linux bridges and an agent, and neither Docker nor Open
-//! vSwitch; and bare-metal servers on its ports.
+//! vSwitch.
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use super::daemon::Daemon;
-use super::endpoint::Endpoint;
 use super::namespace::{NetNs, Printed, Space};
-use super::packet::mac;
+use super::panel::{Panel, Server};
 use super::{ETCD, Lab, PATIENCE, binary, eventually};
-
-/// The switch's ports.
-const PORTS: [&str; 2] = ["swp1", "swp2"];
 
 /// A switch.
 #[derive(Debug)]
@@ -27,16 +22,7 @@ pub struct WhiteBox {
     _holder: Daemon,
     space: Space,
     net: NetNs,
-    /// Where the cables of its ports end.
-    panel: NetNs,
-}
-
-/// A server with one cable.
-#[derive(Debug)]
-pub struct Server {
-    /// What it can do on the network.
-    pub endpoint: Endpoint,
-    cable: String,
+    panel: Panel,
 }
 
 impl Lab {
@@ -71,16 +57,11 @@ impl WhiteBox {
             lab.space.exec(["cat", &format!("{path}/ready")]).ok()
         });
         let (space, net) = (Space::of(holder.pid()), NetNs::of(holder.pid()));
-        let panel = NetNs::new();
         let underlay = format!("172.31.0.{number}/24");
         net.exec(["ip", "address", "add", &underlay, "dev", "eth0"]).expect("the underlay's address");
         // What goes to a userspace switch must carry finished checksums.
         net.exec(["ethtool", "-K", "eth0", "tx", "off"]).expect("offload off");
-        for port in PORTS {
-            let far = format!("to-{port}");
-            let add = ["link", "add", port, "type", "veth", "peer", "name", &far, "netns", &panel.path()];
-            net.exec([&["ip"][..], &add].concat()).expect("a port");
-        }
+        let panel = Panel::new(&net);
         Self { name, number, home, agent: None, options: Vec::new(), _holder: holder, space, net, panel }
     }
 
@@ -158,63 +139,27 @@ impl WhiteBox {
         self.net.exec(words.split_whitespace().collect::<Vec<_>>()).expect(words)
     }
 
+    /// Its ports, and what is on them.
+    pub fn panel(&self) -> &Panel {
+        &self.panel
+    }
+
     /// A server with these last bytes of its addresses, on one of the ports.
     #[track_caller]
     pub fn server(&self, number: u8, port: &str, mtu: u16) -> Server {
-        let ns = NetNs::new();
-        let cable = format!("srv{number}");
-        let (v4, v6) = (format!("10.5.200.{number}/16"), format!("fd00:5::c8{number:02x}/64"));
-        let address = format!("00:1b:21:00:00:{number:02x}");
-        let add = ["link", "add", &cable, "type", "veth", "peer", "name", "eth0", "address", &address];
-        self.panel.exec([&["ip"][..], &add, &["netns", &ns.path()]].concat()).expect("a cable");
-        ns.exec(["ethtool", "-K", "eth0", "tx", "off"]).expect("offload off");
-        ns.exec(["ip", "link", "set", "eth0", "mtu", &mtu.to_string(), "up"]).expect("link up");
-        ns.exec(["ip", "address", "add", &v4, "dev", "eth0"]).expect("its IPv4 address");
-        ns.exec(["ip", "-6", "address", "add", &v6, "dev", "eth0", "nodad"]).expect("its IPv6 address");
-        let nothing = String::new();
-        let endpoint = Endpoint::new(
-            ns,
-            nothing.clone(),
-            nothing,
-            cable.clone(),
-            mac(&address),
-            &v4,
-            &v6,
-            Duration::ZERO,
-        );
-        let server = Server { endpoint, cable };
-        self.panel.exec(["ip", "link", "set", &server.cable, "up"]).expect("link up");
-        self.plug(&server, port);
-        server
+        self.panel.server(number, port, mtu)
     }
 
     /// Puts a server's cable into a port.
     #[track_caller]
     pub fn plug(&self, server: &Server, port: &str) {
-        let (patch, far) = (format!("patch-{port}"), format!("to-{port}"));
-        // A wire with nothing in it that learns: two ports of a bridge that floods.
-        let lines = [
-            vec!["ip", "link", "add", &patch, "type", "bridge", "ageing_time", "0", "mcast_snooping", "0"],
-            vec!["ip", "link", "set", &patch, "up"],
-            vec!["ip", "link", "set", &far, "master", &patch],
-            vec!["ip", "link", "set", &server.cable, "master", &patch],
-            vec!["ip", "link", "set", &far, "up"],
-        ];
-        for line in lines {
-            self.panel.exec(line).expect("a cable in a port");
-        }
+        self.panel.plug(server, port);
     }
 
     /// Takes a server's cable out of a port, which loses its carrier.
     #[track_caller]
     pub fn unplug(&self, server: &Server, port: &str) {
-        for line in [
-            vec!["ip", "link", "set", &format!("to-{port}"), "down"],
-            vec!["ip", "link", "set", &server.cable, "nomaster"],
-            vec!["ip", "link", "del", &format!("patch-{port}")],
-        ] {
-            self.panel.exec(line).expect("a cable out of a port");
-        }
+        self.panel.unplug(server, port);
     }
 
     /// The last lines of its agent's log.

@@ -20,3 +20,4 @@ mod restarts;
 mod sonic;
 mod switch;
 mod traces;
+mod vtep;

@@ -9,7 +9,6 @@ use tokio::time::timeout;
 use super::super::registry::{Gone, Restored};
 use super::super::tests::{Host, blue};
 use super::*;
-use crate::linux::Member;
 use crate::model::{Encapsulation, NetworkSpec, Origin, PortAttachment, Station, UnknownFields};
 use crate::store::{MirrorEvent, networks, ports};
 
@@ -35,7 +34,7 @@ fn station(node: &str) -> Arc<Station> {
         network: blue(),
         mac: SERVER,
         node: node.parse().unwrap(),
-        at: swp(1),
+        at: Some(swp(1)),
         addresses: Vec::new(),
         sequence: 0,
         since: 0,
@@ -78,19 +77,19 @@ async fn a_sighting_is_in_the_store_until_its_port_is_detached() {
     store.commit(vec![], writes).await.unwrap();
     let mut events = store.clone().mirror(keys::stations(&blue()));
     let mut tasks = host.run("i");
-    let (kernel, sighted) = mpsc::unbounded_channel();
+    let (switch, sighted) = mpsc::unbounded_channel();
     tasks.spawn(Stations::new(host.registry().clone(), store.clone(), sighted).run());
 
     let seen = |number: u8| {
-        let member = Member::untagged(swp(number).port);
-        let (vni, addresses) = (network.vni.unwrap(), BTreeSet::new());
-        Event::Learned { local: LocalMac { vni, mac: SERVER, member, addresses }, was_remote: false }
+        let (vni, addresses) = (network.vni.unwrap(), Vec::new());
+        let sight = Sight { vni, mac: SERVER, at: Some(swp(number)), addresses };
+        Sighted::Learned { sight, was_remote: false }
     };
-    kernel.send(Sighted::All(Vec::new())).unwrap();
-    kernel.send(Sighted::One(seen(1))).unwrap();
-    told(&mut events, |station| station.is_some_and(|station| station.at == swp(1))).await;
-    kernel.send(Sighted::One(seen(2))).unwrap();
-    told(&mut events, |station| station.is_some_and(|station| station.at == swp(2))).await;
+    switch.send(Sighted::All(Vec::new())).unwrap();
+    switch.send(seen(1)).unwrap();
+    told(&mut events, |station| station.is_some_and(|station| station.at == Some(swp(1)))).await;
+    switch.send(seen(2)).unwrap();
+    told(&mut events, |station| station.is_some_and(|station| station.at == Some(swp(2)))).await;
     ports::detach(&*store, host.registry().node(), &swp(2)).await.unwrap();
     told(&mut events, |station| station.is_none()).await;
 }

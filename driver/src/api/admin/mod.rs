@@ -44,7 +44,7 @@ pub use types::{
     AdminError, AttachPort, AttachedPort, CreateNetwork, CreatedNetwork, DockerStatus, EndpointDetail,
     EndpointSummary, ErrorKind, ErrorReply, LinuxPort, LinuxStatus, NetworkDetail, NetworkSummary,
     NodeDetail, NodeSummary, OpenflowStatus, OvsStatus, PortStatus, PortView, Problem, Removed, Severity,
-    State, StationView, Status, StoreStatus, SubnetView,
+    State, StationView, Status, StoreStatus, SubnetView, VtepPort, VtepStatus,
 };
 
 /// What the operator can see and do. Each method is one request of the table above.

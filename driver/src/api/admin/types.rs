@@ -156,6 +156,49 @@ pub struct LinuxPort {
     pub problem: Option<String>,
 }
 
+/// The `hardware_vtep` database of a switch that is told by it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VtepStatus {
+    /// Whether it is told.
+    pub state: State,
+    /// The switch's name in the database.
+    pub switch: Option<String>,
+    /// Where its tunnels end.
+    pub tunnel: Option<IpAddr>,
+    /// How many networks have a port here.
+    pub networks: u64,
+    /// How many MACs are behind other nodes.
+    pub remotes: u64,
+    /// To how many other nodes copies of broadcasts are sent.
+    pub flooded: u64,
+    /// How many changes by others had to be mended.
+    pub repaired: u64,
+    /// The attached ports.
+    pub ports: Vec<VtepPort>,
+    /// The MACs seen on them.
+    pub stations: Vec<StationView>,
+    /// Logical switches of other controllers, which are left alone.
+    pub others: Vec<String>,
+    /// Why it is away.
+    pub error: Option<String>,
+}
+
+/// An attached port of such a switch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VtepPort {
+    /// The port.
+    #[serde(flatten)]
+    pub at: PortTag,
+    /// The network.
+    pub network: NetworkName,
+    /// Whether the switch has such a port.
+    pub present: bool,
+    /// What the switch says that it could not do with it.
+    pub faults: Vec<String>,
+    /// Why it is not in its network.
+    pub problem: Option<String>,
+}
+
 /// A MAC behind a port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StationView {
@@ -163,9 +206,9 @@ pub struct StationView {
     pub network: NetworkName,
     /// The MAC address.
     pub mac: MacAddr,
-    /// The port.
+    /// The port; none: one of the network's ports on its node, and the switch does not tell which.
     #[serde(flatten)]
-    pub at: PortTag,
+    pub at: Option<PortTag>,
     /// Its addresses, as far as they are known.
     pub addresses: Vec<IpAddr>,
 }
@@ -195,15 +238,20 @@ pub struct PortView {
     pub attached_on: NodeName,
     /// When, in seconds since 1970-01-01 00:00 UTC.
     pub attached_at: u64,
-    /// The stations that the store has behind it.
+    /// The stations that the store has behind it, and those of which the switch does not tell behind which of the
+    /// network's ports they are.
     pub stations: Vec<StationView>,
+    /// Why it is not in its network, if it is a port of the node that answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 impl PortView {
     /// An attached port, with those of these stations that are behind it.
     pub fn new<'a>(port: &PortAttachment, stations: impl IntoIterator<Item = &'a Station>) -> PortView {
         let is_behind = |station: &&Station| {
-            (&station.network, &station.node, &station.at) == (&port.network, &port.node, &port.at())
+            (&station.network, &station.node) == (&port.network, &port.node)
+                && station.at.as_ref().is_none_or(|at| *at == port.at())
         };
         PortView {
             node: port.node.clone(),
@@ -212,6 +260,7 @@ impl PortView {
             attached_on: port.origin.node.clone(),
             attached_at: port.origin.at,
             stations: stations.into_iter().filter(is_behind).map(StationView::from).collect(),
+            problem: None,
         }
     }
 }
@@ -270,6 +319,9 @@ pub struct Status {
     /// The kernel's bridges, on a switch; then Open vSwitch, the flows and Docker are `off`.
     #[serde(default)]
     pub linux: Option<LinuxStatus>,
+    /// The switch's database, with the hardware-vtep dataplane; then Open vSwitch, the flows and Docker are `off`.
+    #[serde(default)]
+    pub vtep: Option<VtepStatus>,
     /// Docker.
     pub docker: DockerStatus,
     /// How many networks this node knows.

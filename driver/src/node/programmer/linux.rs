@@ -17,7 +17,8 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::config_db::{Configurator, Report};
-use super::{Batch, Change, PlanRevision, Reachability, State};
+use super::intent::take;
+use super::{Batch, LocalStation, PlanRevision, Reachability, Sight, Sighted, State};
 use crate::linux::{
     Desired, Event, Form, Kernel, KernelError, LocalMac, Observed, Refusal, Watch, difference,
 };
@@ -37,15 +38,6 @@ pub struct LinuxConfig {
     pub config_db: Option<sonic::Address>,
 }
 
-/// What is seen on the switch's ports.
-#[derive(Clone, Debug)]
-pub enum Sighted {
-    /// Every MAC there is; nobody knows since when.
-    All(Vec<LocalMac>),
-    /// What has just changed.
-    One(Event),
-}
-
 /// An attached port, as the kernel has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberState {
@@ -57,17 +49,6 @@ pub struct MemberState {
     pub running: Option<bool>,
     /// Why it is not in its network.
     pub problem: Option<String>,
-}
-
-/// A MAC seen on a port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LocalStation {
-    /// The network.
-    pub network: NetworkName,
-    /// Where and what.
-    pub mac: MacAddr,
-    /// The port.
-    pub at: PortTag,
 }
 
 /// What a switch has.
@@ -218,7 +199,14 @@ impl Task {
         if is_of_plan || matches!(event, Event::Forgotten { .. }) {
             self.observed = None;
         }
-        let _ = self.sighted.send(Sighted::One(event));
+        let sighted = match event {
+            Event::Learned { local, was_remote } => {
+                Some(Sighted::Learned { sight: local.into(), was_remote })
+            }
+            Event::Forgotten { vni, mac } => Some(Sighted::Forgotten { vni, mac }),
+            Event::Link { .. } | Event::Resynchronised => None,
+        };
+        sighted.into_iter().for_each(|sighted| drop(self.sighted.send(sighted)));
         if !is_of_plan {
             self.report_stations();
         }
@@ -253,7 +241,7 @@ impl Task {
         let observed = kernel.observe().await?;
         let locals = observed.local_macs(&self.config.form);
         self.locals = locals.iter().map(|local| ((local.vni, local.mac), local.clone())).collect();
-        let _ = self.sighted.send(Sighted::All(locals));
+        let _ = self.sighted.send(Sighted::All(locals.into_iter().map(Sight::from).collect()));
         info!(stations = self.locals.len(), "connected to the kernel");
         self.kernel = Some((kernel.clone(), watch));
         self.observed = Some(observed);
@@ -356,7 +344,7 @@ impl Task {
             Some(LocalStation {
                 network: self.network_of(local.vni)?,
                 mac: local.mac,
-                at: PortTag { port: local.member.port.clone(), vlan: local.member.vlan },
+                at: Some(PortTag { port: local.member.port.clone(), vlan: local.member.vlan }),
             })
         };
         self.locals.values().filter_map(station).collect()
@@ -456,55 +444,19 @@ impl Problems {
     }
 }
 
+impl From<LocalMac> for Sight {
+    fn from(local: LocalMac) -> Sight {
+        Sight {
+            vni: local.vni,
+            mac: local.mac,
+            at: Some(PortTag { port: local.member.port, vlan: local.member.vlan }),
+            addresses: local.addresses.into_iter().collect(),
+        }
+    }
+}
+
 fn running(observed: &Observed, at: &PortTag) -> Option<bool> {
     observed.links.get(&at.port).map(|link| link.running)
-}
-
-fn take(view: &mut View, facts: &mut Facts, claims: &mut Claims, change: Change) {
-    match change {
-        Change::SetNetwork(network) => {
-            view.networks.insert(network.name.clone(), network);
-        }
-        Change::RemoveNetwork(name) => {
-            view.networks.remove(&name);
-        }
-        Change::SetNode(node) => {
-            view.nodes.insert(node.name.clone(), node);
-        }
-        Change::RemoveNode(name) => {
-            view.nodes.remove(&name);
-        }
-        Change::SetEndpoint(endpoint) => {
-            let of_network = view.endpoints.entry(endpoint.network.clone()).or_default();
-            of_network.insert(endpoint.id.clone(), endpoint);
-        }
-        Change::RemoveEndpoint(network, id) => remove(&mut view.endpoints, &network, &id),
-        Change::SetPort(port) => {
-            let of_network = view.ports.entry(port.network.clone()).or_default();
-            of_network.insert((port.node.clone(), port.at()), port);
-        }
-        Change::RemovePort(network, node, at) => remove(&mut view.ports, &network, &(node, at)),
-        Change::SetStation(station) => {
-            view.stations.entry(station.network.clone()).or_default().insert(station.mac, station);
-        }
-        Change::RemoveStation(network, mac) => remove(&mut view.stations, &network, &mac),
-        Change::Claim(network, mac) => {
-            claims.insert((network, mac));
-        }
-        Change::Unclaim(network, mac) => {
-            claims.remove(&(network, mac));
-        }
-        Change::UnderlayMtu(mtu) => facts.underlay_mtu = mtu,
-    }
-}
-
-fn remove<K: Ord, V>(objects: &mut BTreeMap<NetworkName, BTreeMap<K, V>>, network: &NetworkName, key: &K) {
-    if let Some(of_network) = objects.get_mut(network) {
-        of_network.remove(key);
-        if of_network.is_empty() {
-            objects.remove(network);
-        }
-    }
 }
 
 /// The kernel's next event; `None` if there will be none. Pends for ever without a connection.

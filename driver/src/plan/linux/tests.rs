@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::super::tests::{endpoint, facts, name, network, node, port, station, switch};

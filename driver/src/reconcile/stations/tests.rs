@@ -19,7 +19,7 @@ fn swp(number: u8) -> PortTag {
 }
 
 fn sighting(last: u8, port: u8) -> Sighting {
-    Sighting { key: key(last), at: swp(port), addresses: Vec::new(), was_remote: false }
+    Sighting { key: key(last), at: Some(swp(port)), addresses: Vec::new(), was_remote: false }
 }
 
 /// As [`sighting`], of a MAC that was elsewhere until now.
@@ -97,7 +97,33 @@ fn what_is_seen_is_published_once_and_a_change_of_port_is_one_write() {
     book.learned(sighting(1, 2));
     book.learned(sighting(1, 3));
     assert_eq!(write(&mut book, &mut store, at(5)), 1, "to and fro is one write");
-    assert_eq!((store[&key(1)].at.clone(), store[&key(1)].sequence), (swp(3), 0));
+    assert_eq!((store[&key(1)].at.clone(), store[&key(1)].sequence), (Some(swp(3)), 0));
+}
+
+#[test]
+fn a_switch_that_does_not_tell_the_port_has_its_stations_in_the_network() {
+    let (mut book, mut store) = (book(1), Store::new());
+    let somewhere = |last| Sighting { at: None, ..sighting(last, 1) };
+    book.learned(somewhere(1));
+    assert_eq!(write(&mut book, &mut store, at(0)), 1);
+    assert_eq!(store[&key(1)].at, None);
+    // Once only one port is left, that is the one.
+    book.attached(BTreeSet::from([("blue".parse().unwrap(), swp(2))]));
+    book.listed(vec![sighting(1, 2)], at(1));
+    assert_eq!(write(&mut book, &mut store, at(1)), 1);
+    assert_eq!((store[&key(1)].at.clone(), store[&key(1)].sequence), (Some(swp(2)), 0));
+    // Without a port of the network nothing is behind one.
+    book.listed(vec![somewhere(1)], at(2));
+    book.attached(BTreeSet::from([("red".parse().unwrap(), swp(2))]));
+    assert_eq!(write(&mut book, &mut store, at(2)), 1);
+    assert!(store.is_empty());
+    // What is bounded for a port is bounded for all of them together.
+    book.attached(BTreeSet::from([("blue".parse().unwrap(), swp(1))]));
+    for number in 0..=MOST_ON_A_PORT {
+        let mac = MacAddr([2, 1, 0, 0, (number >> 8) as u8, number as u8]);
+        book.learned(Sighting { key: ("blue".parse().unwrap(), mac), ..somewhere(1) });
+    }
+    assert_eq!(book.crowded(), [Spot::PortsOf("blue".parse().unwrap())]);
 }
 
 #[test]
@@ -181,7 +207,7 @@ fn what_an_agent_finds_when_it_starts_is_older_than_the_stores_word() {
             network: key(last).0,
             mac: key(last).1,
             node: node(on),
-            at: swp(1),
+            at: Some(swp(1)),
             addresses: Vec::new(),
             sequence: 4,
             since: 0,
@@ -207,14 +233,14 @@ fn endpoints_macs_and_detached_ports_are_not_published() {
     book.learned(sighting(2, 9));
     book.endpoints(&BTreeSet::from([key(1)]));
     assert_eq!(write(&mut book, &mut store, at(0)), 0);
-    assert_eq!(book.of_endpoints(at(0)), [(key(1), swp(1))]);
+    assert_eq!(book.of_endpoints(at(0)), [(key(1), Spot::Port(swp(1)))]);
     book.endpoints(&BTreeSet::new());
     assert_eq!(write(&mut book, &mut store, at(1)), 1, "the endpoint is gone: it is the server's now");
     book.endpoints(&BTreeSet::from([key(1)]));
     assert_eq!(write(&mut book, &mut store, at(2)), 1, "and taken back at once");
     book.forgotten(&key(1), at(3));
     book.endpoints(&BTreeSet::from([key(1)]));
-    assert_eq!(book.of_endpoints(at(4)), [(key(1), swp(1))], "told for a while");
+    assert_eq!(book.of_endpoints(at(4)), [(key(1), Spot::Port(swp(1)))], "told for a while");
     assert_eq!(book.of_endpoints(at(60_003)), []);
     assert_eq!(store, Store::new());
 }
@@ -226,7 +252,7 @@ fn a_port_with_too_many_macs_leaves_the_rest_out() {
         let [high, low] = index.to_be_bytes();
         Sighting {
             key: (key(0).0, MacAddr([2, 0, 0, 1, high, low])),
-            at: swp(1),
+            at: Some(swp(1)),
             addresses: Vec::new(),
             was_remote: false,
         }
@@ -241,7 +267,7 @@ fn a_port_with_too_many_macs_leaves_the_rest_out() {
     }
     assert_eq!(batches.iter().sum::<usize>(), MOST_ON_A_PORT + 1);
     assert!(batches.iter().all(|size| *size <= 100));
-    assert_eq!(book.crowded(), [swp(1)]);
+    assert_eq!(book.crowded(), [Spot::Port(swp(1))]);
     book.forgotten(&mac(3).key, at(1));
     book.learned(mac(4999));
     assert_eq!(write(&mut book, &mut store, at(2)), 1);
@@ -306,6 +332,6 @@ proptest! {
         }
         let said: Vec<_> =
             store.values().map(|station| (station.mac, station.node.clone(), station.at.clone())).collect();
-        prop_assert_eq!(said, [(key(1).1, node(1), swp(1)), (key(2).1, node(2), swp(2))]);
+        prop_assert_eq!(said, [(key(1).1, node(1), Some(swp(1))), (key(2).1, node(2), Some(swp(2)))]);
     }
 }

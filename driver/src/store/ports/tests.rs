@@ -112,7 +112,7 @@ async fn what_cannot_be_carried_is_refused_with_the_cure_and_nothing_is_written(
 async fn detaching_leaves_nothing_and_is_refused_twice() {
     let world = World::new().await;
     world.attach("sw1", swp(1, Some(7)), "blue").await.unwrap();
-    let behind = Station { at: swp(1, Some(7)), ..station("sw1", 9) };
+    let behind = Station { at: Some(swp(1, Some(7))), ..station("sw1", 9) };
     world.store.commit(vec![], vec![put_station(&behind)]).await.unwrap();
     assert_eq!(world.keys().await.len(), 3);
     let gone = detach(&*world.store, &node("sw1"), &swp(1, Some(7))).await.unwrap();
@@ -140,7 +140,7 @@ fn station(on: &str, last: u8) -> Station {
         network: network("blue"),
         mac: MacAddr([2, 0, 0, 0, 0, last]),
         node: node(on),
-        at: swp(1, None),
+        at: Some(swp(1, None)),
         addresses: Vec::new(),
         sequence: 0,
         since: 1,
