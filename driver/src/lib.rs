@@ -13,6 +13,7 @@
 //! The effects, behind the feature `agent`:
 //!
 //! - `store`: the cluster's intent, in etcd or in a file; the ledger of what this host owes Docker.
+//! - `netlink`: the client of rtnetlink.
 //! - `node`: links, switch ports and flows of this node, and what is observed of them.
 //! - `api`: Docker's plugin protocol, and the operator's socket.
 //! - `config`: flags, file and environment.
@@ -35,6 +36,8 @@ pub mod api;
 pub mod cli;
 #[cfg(feature = "agent")]
 pub mod config;
+#[cfg(feature = "agent")]
+pub mod netlink;
 #[cfg(feature = "agent")]
 pub mod node;
 #[cfg(feature = "agent")]

@@ -209,7 +209,7 @@ fn on_sonic_only_tables_are_written() {
     assert_eq!(
         refusals(&desired(sonic(), [(2, unmapped)]), &observed),
         ["network 2 has no VXLAN link on this switch: SONiC makes it from CONFIG_DB: config vxlan map add \
-          <tunnel> 20 2"]
+          <tunnel> 20 2, or let the agent write that (--sonic-config-db)"]
     );
 }
 

@@ -126,6 +126,19 @@ impl WhiteBox {
         line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
     }
 
+    /// Its agent's resident memory: all of it, what is its own, and what it shares with its file.
+    #[track_caller]
+    pub fn agent_memory_parts(&self) -> String {
+        let pid = self.agent.as_ref().expect("the agent runs").pid();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+        let part = |name: &str| -> u64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+            line.split_whitespace().find_map(|word| word.parse().ok()).expect("a number")
+        };
+        let [all, own, file] = ["VmRSS:", "RssAnon:", "RssFile:"].map(part);
+        format!("{all} KiB, {own} of them its own, {file} of its file")
+    }
+
     /// Runs the sluice command against this switch's agent.
     pub fn sluice(&self, words: &str) -> Printed {
         let (binary, socket) = (binary(), format!("SLUICE_ADMIN_SOCKET={}", self.path("sluice.sock")));
