@@ -448,7 +448,9 @@ fn right_entries(desired: &Desired, observed: &Observed) -> BTreeSet<(LinkName, 
         let Some(vxlan) = desired.form.vxlan(vni) else { continue };
         let floods = segment.flood.iter().map(|&vtep| (FLOOD, vtep));
         let remotes = segment.remotes.iter().map(|(&mac, remote)| (mac, remote.vtep));
-        for (mac, vtep) in floods.chain(remotes) {
+        // One of the other family is refused, and carries nothing.
+        let of_family = |(_, vtep): &(MacAddr, IpAddr)| vtep.is_ipv4() == desired.vtep.is_ipv4();
+        for (mac, vtep) in floods.chain(remotes).filter(of_family) {
             let vteps = observed.vtep_entries.get(&vxlan).and_then(|table| table.get(&mac));
             // More destinations than one are not what any change of ours makes: which of them a replacement
             // changes is the kernel's choice.
