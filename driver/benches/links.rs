@@ -1,9 +1,10 @@
 //! The cost of an endpoint's pair of links, in a network namespace of its own. Needs root.
 
+mod namespace;
+
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use rustix::thread::{UnshareFlags, unshare_unsafe};
 use sluice::model::EndpointId;
 use sluice::node::link::{LinkOptions, Links};
 
@@ -14,16 +15,7 @@ fn endpoint(number: u64) -> EndpointId {
 }
 
 fn links(criterion: &mut Criterion) {
-    if !rustix::process::geteuid().is_root() {
-        println!("skipped: making network namespaces needs root");
-        return;
-    }
-    // SAFETY: only FILES, which is not asked for, affects other threads.
-    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect("root may make a network namespace");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime needs nothing that could be missing");
+    let Some(runtime) = namespace::enter() else { return };
     let links = runtime.block_on(async { Links::new() }).expect("a netlink socket opens");
 
     let mut group = criterion.benchmark_group("links");

@@ -1,11 +1,12 @@
 //! What a thousand MACs behind other VTEPs cost a switch. The kernel's part needs root.
 
+mod namespace;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use ofctl::MacAddr;
-use rustix::thread::{UnshareFlags, unshare_unsafe};
 use sluice::linux::{Desired, Form, Kernel, Observed, Remote, Segment, difference};
 
 /// One network with this many MACs, behind up to 200 VTEPs.
@@ -43,16 +44,7 @@ fn pure(criterion: &mut Criterion) {
 }
 
 fn kernel(criterion: &mut Criterion) {
-    if !rustix::process::geteuid().is_root() {
-        println!("skipped: making network namespaces needs root");
-        return;
-    }
-    // SAFETY: only FILES, which is not asked for, affects other threads.
-    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect("root may make a network namespace");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime needs nothing that could be missing");
+    let Some(runtime) = namespace::enter() else { return };
     let kernel = Kernel::open().expect("a netlink socket opens");
     let settle = |wanted: &Desired| {
         runtime.block_on(async {

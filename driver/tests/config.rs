@@ -100,7 +100,8 @@ fn every_key_is_taken_from_the_file_and_the_effective_configuration_says_the_sam
 node = "h1"
 underlay = "2001:db8::7"
 dataplane = "hardware-vtep"
-linux-form = "vlan-aware:bridge"
+linux-form = "sonic:Bridge"
+sonic-config-db = "/var/run/redis0/redis.sock?db=5"
 vtep-database = "ssl:192.0.2.9"
 vtep-switch = "leaf-1"
 vtep-ca = "/etc/sluice/switches-ca.pem"
@@ -131,6 +132,9 @@ log-format = "json"
 "#;
     let config = load_file(text).unwrap();
     assert_eq!(config.docker_socket, None);
+    let config_db = config.sonic_config_db.as_ref().unwrap();
+    assert_eq!(config_db.server, sluice::sonic::Server::Unix("/var/run/redis0/redis.sock".into()));
+    assert_eq!(config_db.database, 5);
     assert_eq!(config.audit_interval, Duration::from_secs(7200));
     let StoreConfig::Etcd(etcd) = &config.store else { panic!("{:?}", config.store) };
     assert_eq!(etcd.endpoints, ["192.0.2.1:2379", "[2001:db8::1]:2379", "etcd.example:2379"]);
@@ -191,6 +195,8 @@ fn wrong_values_name_key_value_origin_and_what_is_wanted() {
         ("vtep-key", "key.pem", "an absolute path"),
         ("linux-form", "flat", "traditional, vlan-aware"),
         ("linux-form", "sonic:a/b", "link name"),
+        ("sonic-config-db", "redis.sock", "an absolute path, HOST:PORT or none"),
+        ("sonic-config-db", "/run/redis.sock?db=four", "a number is wanted"),
         ("ovs-rundir", "run/ovs", "an absolute path"),
         ("bridge", "a-name-that-is-too-long", "1 to 15 bytes"),
         ("bridge", "br/int", "1 to 15 bytes"),
@@ -391,4 +397,16 @@ fn an_operators_command_uses_the_store_only_if_its_caller_names_it() {
     assert!(load(&[], &[("SLUICE_STORE", "embedded")]).unwrap().store.is_none());
     let error = load(&["--store", "embedded:/x"], &[]).unwrap_err().to_string();
     assert!(error.contains("embedded:/x") && error.contains("belongs to the agent"), "{error}");
+}
+
+#[test]
+fn config_db_is_written_for_sonic_alone() {
+    let written = ["--sonic-config-db", "127.0.0.1:6379", "--linux-form", "sonic"];
+    let address = load(&written, &[]).unwrap().sonic_config_db.unwrap();
+    assert_eq!(address.to_string(), "127.0.0.1:6379?db=4");
+    let error = load(&written[..2], &[]).unwrap_err().to_string();
+    assert!(error.contains("linux-form = \"sonic\""), "{error}");
+    assert!(load(&written[2..], &[]).unwrap().sonic_config_db.is_none());
+    let error = load(&["--sonic-config-db", "admin:secret@127.0.0.1:6379"], &[]).unwrap_err().to_string();
+    assert!(error.contains("no users") && !error.contains("secret"), "{error}");
 }

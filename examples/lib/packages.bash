@@ -10,6 +10,7 @@ PACKAGES_BY_COMMAND=(
     "vtep-ctl:openvswitch-vtep"
     "etcd:etcd-server"
     "etcdctl:etcd-client"
+    "redis-server:redis-server"
     "iptables:iptables"
     "ip:iproute2"
     "ping:iputils-ping"
@@ -87,6 +88,6 @@ install_stopped() {
 
 enabled_units() {
     [[ -d /run/systemd/system ]] || return 0
-    systemctl list-unit-files --state=enabled --no-legend --plain 'docker*' 'containerd*' 'openvswitch*' 'ovs*' 'etcd*' |
+    systemctl list-unit-files --state=enabled --no-legend --plain 'docker*' 'containerd*' 'openvswitch*' 'ovs*' 'etcd*' 'redis*' |
         awk '{ print $1 }' | sort
 }

@@ -11,8 +11,9 @@
 //!
 //! The first part measures `docker network connect`: as the Engine API's call, from request to reply, so that the
 //! start of the docker command does not count; and as the docker command, from start to end, as a person waits for
-//! it. The drivers take turns within every round, so that a busy machine disturbs all of them alike. The second part
-//! measures the agent by itself, and tells what processor time it and ovs-vswitchd had, which a busy machine hardly
+//! it. The drivers take turns within every round, and in every second one in reverse, so that a busy machine and what a
+//! turn leaves behind disturb all of them alike; what each takes more than the bridge of its own engine is told by the
+//! differences within the rounds. The second part measures the agent by itself, and tells what processor time it and ovs-vswitchd had, which a busy machine hardly
 //! changes.
 //!
 //! Beside them stands a remote driver that does nothing but make a link, with Docker's IPAM and as an IPAM driver
@@ -50,10 +51,14 @@ use ovn::Ovn;
 const PARTS: [&str; 2] = ["connect", "agent"];
 /// The containers that come and go: one that has another network, and one that has none.
 const CONTAINERS: [&str; 2] = ["second", "only"];
+/// The network of Docker's bridge driver.
+const BRIDGE: &str = "bridged";
 /// The networks of drivers that nobody uses: they tell what the Engine API's figures consist of.
 const FLOORS: [&str; 2] = ["null", "null-ipam"];
 /// Measurements of each driver.
 const ROUNDS: usize = 25;
+/// Of the docker command: what it takes itself differs from one start to the next.
+const COMMAND_ROUNDS: usize = 60;
 /// What a detachment has left to do in the background must not fall into the next driver's time.
 const SETTLE: Duration = Duration::from_millis(150);
 /// Endpoints on the host while the agent alone is measured.
@@ -88,6 +93,24 @@ impl Sample {
     }
 }
 
+/// What one subject took more than another in the same rounds, in ms: the median, and an interval that has it with at
+/// least 95 % (by order statistics: the binomial distribution's normal approximation, n >= 20).
+fn print_difference(what: &str, sample: &Sample, bridge: &Sample) {
+    let millis = |time: &Duration| time.as_secs_f64() * 1e3;
+    let pairs = sample.0.iter().zip(&bridge.0);
+    let mut differences: Vec<f64> = pairs.map(|(one, other)| millis(one) - millis(other)).collect();
+    differences.sort_by(f64::total_cmp);
+    let count = differences.len();
+    let reach = (0.98 * (count as f64).sqrt()).ceil() as usize;
+    let (low, high) = ((count / 2).saturating_sub(reach), (count / 2 + reach).min(count - 1));
+    println!(
+        "{what:<94} {:>+8.1} {:>+8.1} {:>+8.1} {count:>5}",
+        differences[count / 2],
+        differences[low],
+        differences[high]
+    );
+}
+
 fn heading(what: &str) {
     println!("\n{what:<94} {:>8} {:>8} {:>8} {:>5}", "median", "min", "max", "n");
 }
@@ -103,6 +126,7 @@ trait Client {
 /// A Docker network of one driver, on one engine, and how one asks that engine.
 struct Subject<'s> {
     client: &'s dyn Client,
+    host: &'s Host,
     network: &'static str,
     container: &'static str,
     what: String,
@@ -169,9 +193,10 @@ fn connect(stands: &[Stand<'_>]) {
             by_api.extend(stand.subjects(api, container));
         }
     }
-    take_turns(&mut by_api);
+    take_turns(&mut by_api, ROUNDS);
     heading("docker network connect, Engine API, ms");
     by_api.iter().for_each(|subject| subject.connect.print(&subject.what));
+    differences(&by_api);
     heading("docker network disconnect, Engine API, ms");
     by_api.iter().for_each(|subject| subject.disconnect.print(&subject.what));
 
@@ -179,16 +204,36 @@ fn connect(stands: &[Stand<'_>]) {
         stands.iter().zip(&commands).flat_map(|(stand, command)| stand.subjects(command, "second"));
     let mut by_command: Vec<Subject<'_>> =
         subjects.filter(|subject| !FLOORS.contains(&subject.network)).collect();
-    take_turns(&mut by_command);
+    take_turns(&mut by_command, COMMAND_ROUNDS);
     heading("docker network connect, the docker command from start to end, ms");
     by_command.iter().for_each(|subject| subject.connect.print(&subject.what));
+    differences(&by_command);
+}
+
+/// What connecting took more than to the bridge network of the same engine.
+fn differences(subjects: &[Subject<'_>]) {
+    println!(
+        "\n{:<94} {:>8} {:>8} {:>8} {:>5}",
+        "more than the same engine's bridge, ms", "median", "from", "to", "n"
+    );
+    for subject in subjects.iter().filter(|subject| subject.network != BRIDGE) {
+        let is_its_bridge = |other: &&Subject<'_>| {
+            other.network == BRIDGE
+                && other.container == subject.container
+                && std::ptr::eq(other.host, subject.host)
+        };
+        let bridge = subjects.iter().find(is_its_bridge).expect("every stand has a bridge network");
+        print_difference(&subject.what, &subject.connect, &bridge.connect);
+    }
 }
 
 /// One connection and one disconnection of every subject, then the next round.
-fn take_turns(subjects: &mut [Subject<'_>]) {
+fn take_turns(subjects: &mut [Subject<'_>], rounds: usize) {
     // The first round is not counted: dockerd makes docker_gwbridge, the agent the tunnel's port.
-    for round in 0..=ROUNDS {
-        for subject in &mut *subjects {
+    for round in 0..=rounds {
+        let turns = subjects.len();
+        for turn in 0..turns {
+            let subject = &mut subjects[if round % 2 == 0 { turn } else { turns - 1 - turn }];
             let Subject { client, network, container, .. } = subject;
             let connect = client.connect(network, container);
             std::thread::sleep(SETTLE);
@@ -214,7 +259,7 @@ impl<'l> Stand<'l> {
             stand.docker(&format!("run -d --name {container} --network base busybox sleep 100000"));
         }
         stand.docker("network disconnect base only");
-        stand.add("bridged", format!("bridge ({called} host)"), "-d bridge --subnet 10.92.0.0/16");
+        stand.add(BRIDGE, format!("bridge ({called} host)"), "-d bridge --subnet 10.92.0.0/16");
         let macvlan = "-d macvlan -o parent=parent --subnet 10.93.0.0/16";
         stand.add("macvlan", format!("macvlan ({called} host)"), macvlan);
         stand
@@ -239,6 +284,7 @@ impl<'l> Stand<'l> {
     ) -> impl Iterator<Item = Subject<'s>> {
         self.networks.iter().map(move |(network, what)| Subject {
             client,
+            host: self.host,
             network,
             container,
             what: format!("{what}, as the container's {container} network"),

@@ -276,13 +276,17 @@ mod tests {
 
     /// What the mirror of one network's endpoints leaves behind, once it has told all of this.
     async fn follow(host: &Host, events: Vec<MirrorEvent>) -> StoreHealth {
+        tell(Endpoints(host.registry().clone(), blue()), events).await
+    }
+
+    async fn tell(followed: impl Followed, events: Vec<MirrorEvent>) -> StoreHealth {
         let (sender, receiver) = mpsc::channel(events.len());
         for event in events {
             sender.send(event).await.unwrap();
         }
         drop(sender);
         let (health, seen) = watch::channel(StoreHealth::default());
-        mirror(receiver, Endpoints(host.registry().clone(), blue()), health).await;
+        mirror(receiver, followed, health).await;
         seen.borrow().clone()
     }
 
@@ -311,5 +315,66 @@ mod tests {
         let view = host.registry().view();
         assert_eq!(view.endpoints.keys().collect::<Vec<_>>(), [&blue()]);
         assert_eq!(view.endpoints[&blue()].keys().collect::<Vec<_>>(), [&right.id]);
+    }
+
+    fn port(node: &str, port: &str, network: &str) -> PortAttachment {
+        PortAttachment {
+            node: node.parse().unwrap(),
+            port: port.parse().unwrap(),
+            vlan: None,
+            network: network.parse().unwrap(),
+            origin: crate::model::Origin { node: "h9".parse().unwrap(), at: 0 },
+            unknown: crate::model::UnknownFields::new(),
+        }
+    }
+
+    fn snapshot(key: impl Fn(&PortAttachment) -> String, ports: &[PortAttachment]) -> MirrorEvent {
+        let entry = |port: &PortAttachment| Entry {
+            key: key(port),
+            value: serde_json::to_vec(port).unwrap(),
+            revision: Revision(1),
+        };
+        MirrorEvent::Snapshot(ports.iter().map(entry).collect())
+    }
+
+    /// All ports that the agent plans for, as `node port network`.
+    fn planned(host: &Host) -> BTreeSet<String> {
+        let view = host.registry().view();
+        let ports = view.ports.values().flat_map(BTreeMap::values);
+        ports.map(|port| format!("{} {} {}", port.node, port.port, port.network)).collect()
+    }
+
+    /// What the agent would begin with if it were started again.
+    async fn remembered(host: &Host) -> usize {
+        host.ledger.commit(Vec::new()).await.unwrap();
+        let rows = host.ledger.load(crate::store::Table::Cache).unwrap();
+        let is_port = |key: &str| key.starts_with(keys::PORTS) || key.starts_with(keys::ATTACHED);
+        rows.iter().filter(|(key, _)| is_port(key)).count()
+    }
+
+    /// Ports that were detached, or attached elsewhere, while the store's history was lost: the next snapshot tells,
+    /// by not having them.
+    #[tokio::test]
+    async fn ports_that_a_snapshot_does_not_have_are_gone_at_once() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let host = Host::start(&dir);
+        let own = |ports: &[PortAttachment]| snapshot(|port| keys::port(&port.node, &port.at()), ports);
+        let others = |ports: &[PortAttachment]| snapshot(keys::attached_port, ports);
+        let away =
+            || MirrorEvent::Offline(StoreError::Unavailable { store: "etcd".into(), reason: "".into() });
+        let (gone, moved, stays) =
+            (port("h1", "swp1", "blue"), port("h1", "swp2", "blue"), port("h1", "swp3", "blue"));
+        let before = vec![gone, moved, stays.clone()];
+        tell(OwnPorts(host.registry().clone()), vec![own(&before)]).await;
+        let far = [port("sw2", "swp1", "blue"), port("sw2", "swp2", "blue"), port("sw3", "swp1", "blue")];
+        tell(Attached(host.registry().clone(), blue()), vec![others(&far)]).await;
+        assert_eq!((planned(&host).len(), remembered(&host).await), (6, 6));
+
+        let after = [port("h1", "swp2", "red"), stays];
+        tell(OwnPorts(host.registry().clone()), vec![away(), own(&after)]).await;
+        tell(Attached(host.registry().clone(), blue()), vec![away(), others(&far[1..2])]).await;
+        let left = ["h1 swp2 red", "h1 swp3 blue", "sw2 swp2 blue"].map(str::to_owned);
+        assert_eq!(planned(&host), left.into());
+        assert_eq!(remembered(&host).await, 3);
     }
 }

@@ -209,7 +209,8 @@ pub async fn run(
         }
         DataplaneChoice::Linux => {
             let form = config.linux_form.clone();
-            let switch = LinuxConfig { form, audit_interval: config.audit_interval };
+            let config_db = config.sonic_config_db.clone();
+            let switch = LinuxConfig { form, audit_interval: config.audit_interval, config_db };
             let (programmer, sighted) =
                 Programmer::start_linux(switch, facts.clone(), restored.changes(), heard);
             (programmer, Some(sighted))

@@ -1,9 +1,9 @@
 //! What the agent knows: what this host owes Docker, and what the cluster's store said last.
 //!
-//! One place holds it, behind a lock that is never held across an await. What is new goes to the ledger first where it
-//! must survive, then into memory; what changes or goes is queued for the ledger under the lock. So the ledger's last
-//! word of an object is memory's, and the order of changes that the programmer sees is the order in which they
-//! happened here.
+//! One place holds it, behind a lock that is never held across an await. What happens to an endpoint is queued for the
+//! ledger under the lock, and answered for when it is on the disk; a new network goes to the ledger first, then into
+//! memory. So the ledger's last word of an object is memory's, and the order of changes that the programmer sees is the
+//! order in which they happened here.
 
 mod attached;
 
@@ -438,18 +438,30 @@ impl Registry {
         Ok(())
     }
 
-    /// Persists an endpoint and makes it known; false if its network went meanwhile.
+    /// Makes an endpoint known, and persists it; false if its network is gone, and with it the endpoint. The flows are
+    /// programmed while the ledger writes.
+    ///
+    /// # Errors
+    /// The ledger cannot be written; the endpoint is not known any more.
     pub(super) async fn add_endpoint(&self, _turn: &Turn, local: LocalEndpoint) -> Result<bool, StoreError> {
-        let id = local.endpoint.id.as_str();
-        self.ledger.commit(vec![LedgerWrite::put_json(Table::Endpoints, id, &local)]).await?;
+        let endpoint = local.endpoint.clone();
+        let recorded = {
+            let mut inner = self.lock();
+            if !inner.docker_networks.contains_key(&local.docker_network) {
+                return Ok(false);
+            }
+            let write = LedgerWrite::put_json(Table::Endpoints, endpoint.id.as_str(), &local);
+            let recorded = self.ledger.commit(vec![write]);
+            self.put_in(&mut inner, local);
+            recorded
+        };
+        let recorded = recorded.await;
         let mut inner = self.lock();
-        if !inner.docker_networks.contains_key(&local.docker_network) {
-            let id = local.endpoint.id.as_str();
-            self.ledger.write_behind(vec![LedgerWrite::delete(Table::Endpoints, id)]);
-            return Ok(false);
+        let is_there = inner.local.contains_key(&endpoint.id);
+        if recorded.is_err() && is_there {
+            self.take_out(&mut inner, &endpoint);
         }
-        self.put_in(&mut inner, local);
-        Ok(true)
+        recorded.map(|()| is_there)
     }
 
     /// Sets an endpoint's phase. A loss of this by a power failure does no harm: its link is lost as well.

@@ -234,6 +234,52 @@ async fn an_endpoint_is_not_made_in_a_network_that_goes_meanwhile() {
     assert!(host.driver.ipam.leases().is_empty());
 }
 
+/// A directory on a disk of some megabytes, which goes with its last open file, and a file that can fill it.
+fn small_disk(open: impl FnOnce(&TempDir) -> Host) -> Option<(Host, std::fs::File)> {
+    if !rustix::process::geteuid().is_root() {
+        assert!(std::env::var_os("SLUICE_REQUIRE_LIVE").is_none(), "mounting a small disk needs root");
+        eprintln!("skipped: mounting a small disk needs root");
+        return None;
+    }
+    let dir = TempDir::new().unwrap();
+    let run =
+        |command: &mut std::process::Command| assert!(command.status().unwrap().success(), "{command:?}");
+    run(std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "small"]).arg(dir.path()));
+    let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        (open(&dir), std::fs::File::create(dir.path().join("filler")).unwrap())
+    }));
+    run(std::process::Command::new("umount").arg("--lazy").arg(dir.path()));
+    Some(opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+}
+
+#[tokio::test]
+async fn an_endpoint_that_the_disk_does_not_take_is_refused_and_nowhere() {
+    use std::io::Write as _;
+    let elsewhere = TempDir::new().unwrap();
+    let store = Embedded::open(&elsewhere.path().join("store.redb")).unwrap();
+    let Some((host, mut filler)) = small_disk(|disk| Host::of_cluster("h1", disk, store)) else { return };
+    host.driver.make_network(creation("aa", Some("blue"), "10.1.0.0/24", false)).await.unwrap();
+    host.driver.make_endpoint(endpoint("e1", "aa", "10.1.0.2/24", None)).await.unwrap();
+    while filler.write(&[1; 4096]).is_ok_and(|written| written > 0) {}
+    // The ledger's file has room of its own, which is used up first.
+    let mut refusal = None;
+    for last in 3..=250 {
+        let id = format!("e{last}");
+        let call = endpoint(&id, "aa", &format!("10.1.0.{last}/24"), None);
+        if let Err(error) = host.driver.make_endpoint(call).await {
+            refusal = Some((id, error.to_string()));
+            break;
+        }
+    }
+    let (id, refusal) = refusal.expect("the disk is full");
+    assert!(refusal.contains("ledger-h1.redb") && refusal.contains("free space"), "{refusal}");
+    let known = host.registry().local_endpoints();
+    assert!(known.iter().all(|local| local.endpoint.id.as_str() != id), "{id} is known");
+    let view = host.registry().view();
+    assert_eq!(view.endpoints.values().map(BTreeMap::len).sum::<usize>(), known.len());
+    assert!(!host.in_ledger().contains(&id));
+}
+
 #[tokio::test]
 async fn a_late_change_of_phase_does_not_bring_an_endpoint_back() {
     let dir = TempDir::new().unwrap();

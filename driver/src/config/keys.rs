@@ -52,6 +52,8 @@ keys! {
         "What forwards packets: Open vSwitch on a Docker host, a switch's kernel, or a switch told by OVSDB hardware_vtep";
     "linux-form" Text "FORM" ["traditional"],
         "How --dataplane linux lays networks on bridges: traditional, vlan-aware[:BRIDGE] or sonic[:BRIDGE]";
+    "sonic-config-db" Text "PATH|HOST:PORT|none" ["none"],
+        "SONiC's CONFIG_DB, to be written with --linux-form sonic: Redis' socket, such as /var/run/redis/redis.sock";
     "vtep-database" Text "ADDR" [],
         "The switch's database, with --dataplane hardware-vtep: tcp:HOST[:PORT], ssl:…, unix:PATH; ptcp: or pssl: to wait for it";
     "vtep-switch" Text "NAME" [], "The switch's name in that database (Physical_Switch); needed if there are several";

@@ -36,6 +36,7 @@ use crate::ipam::DefaultPools;
 use crate::linux::Form;
 use crate::model::{Encapsulation, LinkName, NodeName};
 use crate::node::vtep::{Address, Database, TlsFiles};
+use crate::sonic;
 use crate::store::{DEFAULT_CALL_TIMEOUT, EtcdConfig, EtcdTls, EtcdUser};
 use layers::{Given, Layers};
 use value::{DefaultPool, StoreAddress};
@@ -55,6 +56,8 @@ pub struct AgentConfig {
     pub dataplane: DataplaneChoice,
     /// How networks are laid on bridges, with the linux dataplane.
     pub linux_form: Form,
+    /// SONiC's CONFIG_DB, if it is to be written.
+    pub sonic_config_db: Option<sonic::Address>,
     /// The switch's database, with the hardware-vtep dataplane.
     pub vtep: Option<Database>,
     /// Open vSwitch's run directory.
@@ -150,6 +153,7 @@ impl AgentConfig {
             dataplane,
             vtep: layers.vtep(dataplane)?,
             linux_form: layers.required("linux-form", value::parse_form)?,
+            sonic_config_db: layers.sonic_config_db()?,
             ovs_rundir: layers.required("ovs-rundir", value::parse_path)?,
             bridge: layers.parsed("bridge")?,
             datapath: layers.parsed("datapath")?,
@@ -267,6 +271,20 @@ impl Layers {
             }
             Ok(uplink)
         })
+    }
+
+    fn sonic_config_db(&self) -> Result<Option<sonic::Address>, ConfigError> {
+        let address = self.required("sonic-config-db", value::parse_config_db)?;
+        if address.is_some() {
+            let form = self.required("linux-form", value::parse_form)?;
+            self.needs(
+                "sonic-config-db",
+                matches!(form, Form::Sonic { .. }),
+                "linux-form",
+                "give linux-form = \"sonic\": only SONiC builds its links from CONFIG_DB",
+            )?;
+        }
+        Ok(address)
     }
 
     /// The default pools: a family that was not given keeps its default.

@@ -9,6 +9,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::linux::Form;
 use crate::model::{LinkName, Subnet};
+use crate::sonic;
 
 /// What forwards packets on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -54,6 +55,32 @@ pub(super) fn parse_form(text: &str) -> Result<Form, String> {
         ("sonic", _) => Ok(Form::Sonic { bridge: named("Bridge")? }),
         _ => Err("traditional, vlan-aware, vlan-aware:BRIDGE, sonic or sonic:BRIDGE is wanted".to_owned()),
     }
+}
+
+/// The number that SONiC gives CONFIG_DB in its Redis server (database_config.json).
+const CONFIG_DB: u16 = 4;
+
+/// Where CONFIG_DB is: a socket's path or `HOST:PORT`, and `?db=N` behind it where the number is another.
+pub(super) fn parse_config_db(text: &str) -> Result<Option<sonic::Address>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let (server, database) = match text.split_once("?db=") {
+        Some((server, number)) => {
+            let number = number.parse().map_err(|_| "a number is wanted behind ?db=")?;
+            (server, number)
+        }
+        None => (text, CONFIG_DB),
+    };
+    let server = if server.starts_with('/') {
+        sonic::Server::Unix(PathBuf::from(server))
+    } else if server.contains('@') {
+        return Err("SONiC's Redis has no users: PATH, HOST:PORT or none is wanted".to_owned());
+    } else {
+        let wanted = |said| format!("an absolute path, HOST:PORT or none is wanted: {said}");
+        sonic::Server::Tcp(parse_endpoint(server).map_err(wanted)?)
+    };
+    Ok(Some(sonic::Address { server, database }))
 }
 
 /// Which datapath the bridge gets.

@@ -401,7 +401,7 @@ pub enum Refusal {
     /// SONiC has not made a link.
     #[error(
         "network {vni} has no VXLAN link on this switch: SONiC makes it from CONFIG_DB: config vxlan map add \
-         <tunnel> {vlan} {vni}"
+         <tunnel> {vlan} {vni}, or let the agent write that (--sonic-config-db)"
     )]
     NotMapped {
         /// The network.

@@ -1,32 +1,16 @@
 //! What can go wrong between us and the kernel, and what helps.
 
 use std::io;
-use std::time::Duration;
 
 use rustix::io::Errno;
 
 use super::change::Change;
 use crate::model::LinkName;
+use crate::netlink::{NetlinkError, is_transient, meaning};
 
 /// Why the kernel was not asked, or did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    /// The netlink socket could not be opened.
-    #[error("cannot open a netlink socket: {}", meaning(errno))]
-    NoSocket {
-        /// What the kernel said.
-        #[source]
-        errno: io::Error,
-    },
-    /// The kernel refused to list something.
-    #[error("cannot read this switch's {what}: {}", meaning(errno))]
-    Unreadable {
-        /// What was asked for.
-        what: &'static str,
-        /// What the kernel said.
-        #[source]
-        errno: io::Error,
-    },
     /// The kernel refused a change.
     #[error("cannot {change}: {}", remedy(change, errno))]
     Refused {
@@ -50,17 +34,9 @@ pub enum KernelError {
         /// The change.
         change: Box<Change>,
     },
-    /// The kernel did not answer. Trying again helps.
-    #[error("the kernel did not answer within {} s to: {action}; try again", deadline.as_secs())]
-    NoAnswer {
-        /// What was asked.
-        action: String,
-        /// How long was waited.
-        deadline: Duration,
-    },
-    /// The thread that talks to the kernel has ended.
-    #[error("the netlink thread has ended; restart the agent")]
-    Ended,
+    /// The kernel was not asked, or did not answer.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
 }
 
 impl KernelError {
@@ -70,31 +46,26 @@ impl KernelError {
             Self::Refused { change, .. } | Self::NoSuchLink { change, .. } | Self::NotOurs { change } => {
                 Some(change)
             }
-            _ => None,
+            Self::Netlink(_) => None,
         }
     }
 
     /// The kernel's error number, where there is one.
     pub fn errno(&self) -> Option<i32> {
         match self {
-            Self::Refused { errno, .. } | Self::Unreadable { errno, .. } | Self::NoSocket { errno } => {
-                errno.raw_os_error()
-            }
-            _ => None,
+            Self::Refused { errno, .. } => errno.raw_os_error(),
+            Self::Netlink(error) => error.errno(),
+            Self::NoSuchLink { .. } | Self::NotOurs { .. } => None,
         }
     }
 
     /// True if the same may succeed later without anybody's help.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::NoAnswer { .. } | Self::NoSuchLink { .. } => true,
-            Self::Refused { errno, .. } | Self::Unreadable { errno, .. } | Self::NoSocket { errno } => {
-                matches!(
-                    Errno::from_io_error(errno),
-                    Some(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM | Errno::INTR | Errno::NODEV)
-                )
-            }
-            Self::NotOurs { .. } | Self::Ended => false,
+            Self::NoSuchLink { .. } => true,
+            Self::Refused { errno, .. } => is_transient(errno),
+            Self::Netlink(error) => error.is_transient(),
+            Self::NotOurs { .. } => false,
         }
     }
 }
@@ -140,21 +111,6 @@ fn remedy(change: &Change, errno: &io::Error) -> String {
             "the kernel does not take links of this kind into a bridge"
         }
         _ => return meaning(errno),
-    };
-    format!("{errno}; {remedy}")
-}
-
-/// What an error number means of its own.
-fn meaning(errno: &io::Error) -> String {
-    let remedy = match Errno::from_io_error(errno) {
-        Some(Errno::PERM | Errno::ACCESS) => "the agent needs CAP_NET_ADMIN",
-        Some(Errno::OPNOTSUPP) => "the kernel was built without it",
-        Some(Errno::NODEV) => "the link is gone; try again",
-        Some(Errno::BUSY | Errno::AGAIN) => "the kernel is busy; try again",
-        Some(Errno::NOSPC) => "the switch's table is full",
-        Some(Errno::NOMEM | Errno::NOBUFS) => "the kernel is out of memory; try again",
-        Some(Errno::INVAL | Errno::RANGE) => "the kernel does not take this value",
-        _ => return errno.to_string(),
     };
     format!("{errno}; {remedy}")
 }

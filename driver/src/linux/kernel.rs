@@ -17,10 +17,11 @@ use super::decode::{self, Entry, Names};
 use super::desired::{Form, UNFINISHED};
 use super::encode;
 use super::error::KernelError;
+use super::notifications::Notifications;
 use super::observed::{Event, LinkKind, Observed};
-use super::socket::{DEADLINE, IN_FLIGHT, Notifications, Requests, Thread};
 use super::watch;
 use crate::model::LinkName;
+use crate::netlink::{IN_FLIGHT, NetlinkError, Requests, Thread};
 
 /// The kernel, over netlink. Cheap to share.
 #[derive(Clone, Debug)]
@@ -50,8 +51,8 @@ impl Kernel {
     /// # Errors
     /// No netlink socket can be opened.
     pub fn open() -> Result<Kernel, KernelError> {
-        let (thread, requests) = Thread::start()?;
-        Ok(Kernel { thread: Arc::new(thread), requests: Arc::new(requests) })
+        let (thread, requests) = Thread::start("switch-netlink")?;
+        Ok(Kernel { thread: Arc::new(thread), requests })
     }
 
     /// Reads links, forwarding tables and neighbours.
@@ -76,7 +77,10 @@ impl Kernel {
             work.carry_out(&changes).await;
             work.done
         };
-        self.thread.run(job).await.unwrap_or_else(|error| Applied { failures: vec![error], left_out: 0 })
+        self.thread
+            .run(job)
+            .await
+            .unwrap_or_else(|error| Applied { failures: vec![error.into()], left_out: 0 })
     }
 
     /// Begins to watch. The first events are the MACs that are learned already; then comes what changes.
@@ -88,10 +92,10 @@ impl Kernel {
         let (tx, events) = mpsc::unbounded_channel();
         let job = async move {
             // What changes while the kernel is read is in the notifications.
-            let notifications = Notifications::open().map_err(|errno| KernelError::NoSocket { errno })?;
+            let notifications = Notifications::open().map_err(|errno| NetlinkError::NoSocket { errno })?;
             let (observed, names) = observe(&requests).await?;
             tokio::spawn(watch::run(form, observed, names, notifications, requests, tx));
-            Ok(())
+            Ok::<_, KernelError>(())
         };
         self.thread.run(job).await??;
         Ok(Watch { events })
@@ -378,9 +382,8 @@ fn judge(change: &Change, done: io::Result<()>) -> Result<(), KernelError> {
 }
 
 fn refused(change: &Change, errno: io::Error) -> KernelError {
-    match errno.kind() {
-        io::ErrorKind::TimedOut => KernelError::NoAnswer { action: change.to_string(), deadline: DEADLINE },
-        io::ErrorKind::BrokenPipe => KernelError::Ended,
-        _ => KernelError::Refused { change: Box::new(change.clone()), errno },
+    match NetlinkError::of_exchange(errno, || change.to_string()) {
+        Ok(error) => error.into(),
+        Err(errno) => KernelError::Refused { change: Box::new(change.clone()), errno },
     }
 }

@@ -40,11 +40,11 @@ mod encode;
 mod error;
 #[cfg(feature = "agent")]
 mod kernel;
+#[cfg(feature = "agent")]
+mod notifications;
 #[cfg_attr(not(feature = "agent"), allow(dead_code, reason = "the kernel's watch is what uses it"))]
 mod replica;
 mod resolve;
-#[cfg(feature = "agent")]
-mod socket;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "agent")]

@@ -209,7 +209,7 @@ fn on_sonic_only_tables_are_written() {
     assert_eq!(
         refusals(&desired(sonic(), [(2, unmapped)]), &observed),
         ["network 2 has no VXLAN link on this switch: SONiC makes it from CONFIG_DB: config vxlan map add \
-          <tunnel> 20 2"]
+          <tunnel> 20 2, or let the agent write that (--sonic-config-db)"]
     );
 }
 
@@ -448,7 +448,10 @@ fn right_entries(desired: &Desired, observed: &Observed) -> BTreeSet<(LinkName, 
         let Some(vxlan) = desired.form.vxlan(vni) else { continue };
         let floods = segment.flood.iter().map(|&vtep| (FLOOD, vtep));
         let remotes = segment.remotes.iter().map(|(&mac, remote)| (mac, remote.vtep));
-        for (mac, vtep) in floods.chain(remotes) {
+        // What goes to this switch itself, or to the other family, carries nothing.
+        let carries =
+            |(_, vtep): &(MacAddr, IpAddr)| *vtep != desired.vtep && vtep.is_ipv4() == desired.vtep.is_ipv4();
+        for (mac, vtep) in floods.chain(remotes).filter(carries) {
             let vteps = observed.vtep_entries.get(&vxlan).and_then(|table| table.get(&mac));
             // More destinations than one are not what any change of ours makes: which of them a replacement
             // changes is the kernel's choice.

@@ -8,10 +8,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::decode::{self, Entry, Names};
 use super::desired::Form;
 use super::kernel::observe;
+use super::notifications::{Notification, Notifications};
 use super::observed::{Event, Observed};
 use super::replica::{Notice, Replica};
-use super::socket::{Notification, Notifications, Requests};
 use crate::model::LinkName;
+use crate::netlink::Requests;
 
 /// Runs until nobody listens or the socket is closed.
 pub(super) async fn run(

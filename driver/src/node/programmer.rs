@@ -17,6 +17,7 @@
 //! known before flows name it, and no flow names a port that is gone. Endpoints' ports and links are removed while the
 //! next rounds go on, since the kernel takes its time over a link; an EndpointID is never used again.
 
+mod config_db;
 mod flows;
 mod intent;
 mod linux;

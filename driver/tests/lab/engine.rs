@@ -91,6 +91,13 @@ pub struct Joined {
     pub took: Duration,
 }
 
+impl Joined {
+    /// The container's MAC.
+    pub fn mac(&self) -> super::packet::Mac {
+        mac(&self.address)
+    }
+}
+
 impl<'h> Engine<'h> {
     pub(super) fn new(host: &'h Host) -> Self {
         Self { host, socket: host.seen("/run/docker/plugins/sluice.sock") }

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 mod daemon;
 mod endpoint;
 mod engine;
+mod fdb;
 mod host;
 mod namespace;
 pub mod packet;
@@ -35,6 +36,7 @@ mod vtep;
 pub use daemon::Daemon;
 pub use endpoint::Endpoint;
 pub use engine::{Attach, DockerNetwork, Joined, NetworkSpec, call};
+pub use fdb::FdbWatch;
 pub use host::Host;
 pub use namespace::{NetNs, Printed};
 pub use panel::{Panel, Server};
@@ -78,7 +80,19 @@ fn obstacle(plan: &Plan) -> Option<String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories: Vec<PathBuf> =
         std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]).collect();
-    ["ovs-vswitchd", "ovsdb-server", "ovs-vsctl", "etcd", "ip", "ping", "ethtool", "unshare", "dockerd"]
+    const PROGRAMS: [&str; 10] = [
+        "ovs-vswitchd",
+        "ovsdb-server",
+        "ovs-vsctl",
+        "etcd",
+        "ip",
+        "ping",
+        "ethtool",
+        "unshare",
+        "dockerd",
+        "redis-server",
+    ];
+    PROGRAMS
         .into_iter()
         .find(|program| !directories.iter().any(|directory| directory.join(program).is_file()))
         .map(|program| format!("{program} is not installed"))
@@ -265,6 +279,11 @@ impl Lab {
         // A key, and its value: JSON on one line.
         let pairs = std::iter::from_fn(|| Some((lines.next()?.to_owned(), lines.next()?.to_owned())));
         pairs.filter(|(key, _)| !key.starts_with("/sluice/v1/alive/")).collect()
+    }
+
+    /// Runs a closure on the wire, where etcd is, with the address of etcd.
+    pub fn with_store<T: Send>(&self, f: impl FnOnce(String) -> T + Send) -> T {
+        self.wire.run(|| f(format!("http://{ETCD}:2379")))
     }
 
     /// A name that no other lab has: its cgroups and its directory carry it.

@@ -16,6 +16,8 @@ pub struct WhiteBox {
     number: u8,
     home: PathBuf,
     agent: Option<Daemon>,
+    /// What its agent is told besides.
+    options: Vec<String>,
     // Its end takes the namespaces with it.
     _holder: Daemon,
     space: Space,
@@ -60,7 +62,7 @@ impl WhiteBox {
         // What goes to a userspace switch must carry finished checksums.
         net.exec(["ethtool", "-K", "eth0", "tx", "off"]).expect("offload off");
         let panel = Panel::new(&net);
-        Self { name, number, home, agent: None, _holder: holder, space, net, panel }
+        Self { name, number, home, agent: None, options: Vec::new(), _holder: holder, space, net, panel }
     }
 
     /// Its node's name.
@@ -78,7 +80,18 @@ impl WhiteBox {
         &self.net
     }
 
-    fn path(&self, relative: &str) -> String {
+    /// What its agent is told besides, from the next start on.
+    pub fn set_options(&mut self, words: &str) {
+        self.options = words.split_whitespace().map(str::to_owned).collect();
+    }
+
+    /// The namespaces of its daemons.
+    pub fn space(&self) -> &Space {
+        &self.space
+    }
+
+    /// A path in its own directory.
+    pub fn path(&self, relative: &str) -> String {
         self.home.join(relative).to_string_lossy().into_owned()
     }
 
@@ -90,6 +103,7 @@ impl WhiteBox {
             .args(["--store", &format!("etcd://{ETCD}:2379"), "--state-dir", &self.path("sluice")])
             .args(["--admin-socket", &self.path("sluice.sock")])
             .args(["--log-level", "info,sluice=debug"])
+            .args(&self.options)
             .env("RUST_BACKTRACE", "1");
         self.agent = Some(Daemon::start(&self.space, format!("{}: agent", self.name), command));
         eventually("the switch's agent", PATIENCE, || {
@@ -110,6 +124,19 @@ impl WhiteBox {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its resident size");
         line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+    }
+
+    /// Its agent's resident memory: all of it, what is its own, and what it shares with its file.
+    #[track_caller]
+    pub fn agent_memory_parts(&self) -> String {
+        let pid = self.agent.as_ref().expect("the agent runs").pid();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+        let part = |name: &str| -> u64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+            line.split_whitespace().find_map(|word| word.parse().ok()).expect("a number")
+        };
+        let [all, own, file] = ["VmRSS:", "RssAnon:", "RssFile:"].map(part);
+        format!("{all} KiB, {own} of them its own, {file} of its file")
     }
 
     /// Runs the sluice command against this switch's agent.

@@ -267,10 +267,15 @@ impl Server {
         assert!(self.reaches(address), "{} does not reach {address}", self.mac);
     }
 
+    /// Without IPv6, whose hosts report groups and ask for routers on their own.
+    pub(crate) fn speak_only_when_asked(&self) {
+        let script = "for link in /proc/sys/net/ipv6/conf/eth0*; do echo 1 >$link/disable_ipv6; done";
+        self.ns.exec(["sh", "-c", script]).expect("no IPv6");
+    }
+
     /// Ends all that the server says of itself.
     pub(crate) fn silence(&self) {
-        let argv = ["sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6"];
-        self.ns.exec(argv).expect("no IPv6");
+        self.speak_only_when_asked();
         self.ns.exec(["ip", "address", "flush", "dev", "eth0"]).expect("no address");
         // Its VLAN links, if there are any, resolve addresses on their own.
         let links: serde_json::Value =

@@ -113,6 +113,7 @@ fn a_host_that_moved_here_is_told_from_a_new_one() {
     if member.vlan.is_some() {
         server.tag(20);
     }
+    server.speak_only_when_asked();
     let part = with_remotes(segment(std::slice::from_ref(&member)), &[(server.mac, ip("192.0.2.7"))]);
     let mut desired = switch.desired([(77, part)]);
     switch.settle(&desired);

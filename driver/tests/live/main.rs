@@ -17,6 +17,7 @@ mod networks;
 mod pace;
 mod refusals;
 mod restarts;
+mod sonic;
 mod switch;
 mod traces;
 mod vtep;

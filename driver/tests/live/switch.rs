@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::lab::packet;
-use crate::lab::{DockerNetwork, Endpoint, Lab, PATIENCE, Plan, Server, WhiteBox, eventually};
+use crate::lab::{
+    Attach, DockerNetwork, Endpoint, FdbWatch, Lab, PATIENCE, Plan, Server, WhiteBox, eventually,
+};
 use crate::networks::{dual_stack, endpoint, on_every_host};
 
 const MEGABYTE: usize = 1 << 20;
@@ -268,40 +270,136 @@ fn percentiles(what: &str, mut times: Vec<Duration>) {
     );
 }
 
-/// How long a container's MAC takes to the switch, and a moved server to be reached again. Measures; asserts nothing
-/// about time, which is the machine's.
+/// How long a container's MAC takes to the switch's forwarding table, and a moved server to be reached again.
+/// Measures; asserts nothing about time, which is the machine's.
+///
+/// The first is told twice: from the moment Docker begins with the container (its first call, for an address), and from
+/// the answer to Join, before which the container has no link. The second begins when the cable is in its new port.
 #[test]
-#[ignore = "a measurement: cargo test --test live switch::convergence -- --ignored --nocapture"]
+#[ignore = "a measurement: cargo test --release --test live switch::convergence -- --ignored --nocapture"]
 fn convergence() {
     let Some(rack) = Rack::build() else { return };
     rack.await_station_at("swp1");
-    let mut known = Vec::new();
+    let watch = FdbWatch::open(rack.switch.net());
+    let (mut from_start, mut from_join) = (Vec::new(), Vec::new());
     for _ in 0..100 {
         let begin = Instant::now();
-        let container = endpoint(&rack.lab, 1, &rack.networks);
-        // From the answer to Join on: until then no packet of the container's can be on its way.
-        let joined = Instant::now();
-        let mac = container.mac.map(|octet| format!("{octet:02x}")).join(":");
-        eventually("the switch knows the container", PATIENCE, || {
-            let entries = rack.switch.run("bridge fdb show dev slvx1");
-            if entries.contains(&mac) { Ok(()) } else { Err(entries) }
-        });
-        known.push(joined.elapsed());
-        assert!(begin <= joined);
-        rack.lab.host(1).engine().detach(&rack.networks[0], container).expect("detaching");
+        let engine = rack.lab.host(1).engine();
+        let joined = engine.join(&rack.networks[0], &Attach::default()).expect("a container");
+        let answered = Instant::now();
+        let known = watch.wait_for(joined.mac(), PATIENCE).expect("the switch learns of the container");
+        from_start.push(known - begin);
+        from_join.push(known.saturating_duration_since(answered));
+        engine.leave(&rack.networks[0], &joined).expect("the container goes");
     }
-    percentiles("Join answered to the switch's FDB", known);
+    percentiles("Docker's first call to the switch's FDB", from_start);
+    percentiles("Join answered to the switch's FDB (0: was there before)", from_join);
+
     let mut reached = Vec::new();
     for round in 0..20 {
         let (from, to) = if round % 2 == 0 { ("swp1", "swp2") } else { ("swp2", "swp1") };
         rack.await_station_at(from);
-        rack.switch.unplug(&rack.server, from);
-        rack.switch.plug(&rack.server, to);
-        let moved = Instant::now();
-        eventually("the server is reached", PATIENCE, || {
-            rack.containers[0].ping(rack.server.endpoint.v4().into(), 1)
+        let server = &rack.server.endpoint;
+        let stream = rack.containers[0].stream(server, server.v4().into(), Duration::from_millis(1));
+        eventually("the stream is answered", PATIENCE, || match stream.answered() {
+            0 => Err("no answer".to_owned()),
+            _ => Ok(()),
         });
-        reached.push(moved.elapsed());
+        rack.switch.unplug(&rack.server, from);
+        let before = stream.answered();
+        rack.switch.plug(&rack.server, to);
+        let plugged = Instant::now();
+        // While it is plugged in, it takes several commands, the first answers may come.
+        while stream.answered() == before {
+            assert!(plugged.elapsed() < PATIENCE, "the server is not reached at {to}");
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        reached.push(plugged.elapsed());
+        stream.stop();
     }
     percentiles("moved to another port to reachable", reached);
+}
+
+/// The endpoints of hosts that are only in the store: this many, over 20 nodes.
+fn distant_endpoints(rack: &Rack, numbers: std::ops::Range<u32>) {
+    use sluice::model::{Endpoint, Node, Phase, UnknownFields, mac_for};
+    use sluice::store::{Etcd, EtcdConfig, Store, Write, keys};
+    let node = |number: u32| -> sluice::model::NodeName {
+        format!("far-{}", number % 20).parse().expect("a node's name")
+    };
+    let nodes = (0..20).map(|number| {
+        let node = Node {
+            name: node(number),
+            installation: format!("far-{number}"),
+            underlay: Some(std::net::IpAddr::from([172, 31, 1, number as u8])),
+            underlay_mtu: None,
+            encapsulations: sluice::model::Encapsulation::ALL.to_vec(),
+            dataplane: sluice::model::Dataplane::OvsSystem,
+            version: String::new(),
+            unknown: UnknownFields::new(),
+        };
+        Write::Put(keys::node(&node.name), serde_json::to_vec(&node).expect("it has a JSON form"))
+    });
+    let endpoints = numbers.map(|number| {
+        let address = std::net::Ipv4Addr::from(0x0a05_8000 + number);
+        let network: sluice::model::NetworkName = "blue".parse().expect("a network's name");
+        let endpoint = Endpoint {
+            id: format!("{number:064x}").parse().expect("an EndpointID"),
+            mac: mac_for(&network, &address.to_string()),
+            network,
+            node: node(number),
+            addresses: vec![format!("{address}/16").parse().expect("an address")],
+            spare: None,
+            phase: Phase::Joined,
+            options: Default::default(),
+            unknown: UnknownFields::new(),
+        };
+        Write::Put(
+            keys::endpoint(&endpoint.network, &endpoint.id),
+            serde_json::to_vec(&endpoint).expect("it has a JSON form"),
+        )
+    });
+    let writes: Vec<Write> = nodes.chain(endpoints).collect();
+    rack.lab.with_store(|endpoint| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let config =
+                EtcdConfig { endpoints: vec![endpoint], tls: None, user: None, call_timeout: PATIENCE };
+            let store = Etcd::connect(config).expect("a store");
+            for batch in writes.chunks(sluice::store::MAX_TXN_OPS) {
+                store.commit(Vec::new(), batch.to_vec()).await.expect("writing endpoints");
+            }
+        });
+    });
+}
+
+/// What the agent of a switch holds with a thousand and with ten thousand endpoints elsewhere, in resident memory.
+#[test]
+#[ignore = "a measurement: SLUICE_BIN=…/images/x86_64/sluice cargo test --test live switch::memory -- --ignored --nocapture"]
+fn memory() {
+    let Some(rack) = Rack::build() else { return };
+    let mut done = 0;
+    println!("the switch's agent, resident: {}", rack.switch.agent_memory_parts());
+    for number in [1_000, 10_000] {
+        distant_endpoints(&rack, done..number);
+        done = number;
+        let begin = Instant::now();
+        let patience = PATIENCE * 6;
+        eventually("the switch knows them all", patience, || {
+            let entries = rack.switch.run("bridge fdb show dev slvx1");
+            match entries
+                .lines()
+                .filter(|line| line.contains("172.31.1.") && !line.starts_with("00:"))
+                .count()
+            {
+                count if count >= number as usize => Ok(()),
+                count => Err(format!("{count} entries")),
+            }
+        });
+        println!(
+            "with {number} remote endpoints: {} ({:.1?} to the last)",
+            rack.switch.agent_memory_parts(),
+            begin.elapsed()
+        );
+    }
 }

@@ -62,7 +62,8 @@ impl Ipam {
     }
 
     /// CreateEndpoint uses an address that RequestAddress gave. `network`: the cluster's, or none for one of this
-    /// host alone; an address of no pool of this host is then Docker's own to look after.
+    /// host alone; an address of no pool of this host is then Docker's own to look after. It is on the disk with the
+    /// next commit of the ledger.
     ///
     /// # Errors
     /// Another endpoint has it, which is named; or it is no address for endpoints.
@@ -90,7 +91,7 @@ impl Ipam {
             return Err(IpamError::Reserved { address, prefix: subnet.prefix, reason });
         }
         // Normally there is a lease, from RequestAddress.
-        if self.attach(&space, subnet.prefix, address, endpoint).await? {
+        if self.attach(&space, subnet.prefix, address, endpoint)? {
             return Ok(());
         }
         let mut lease = Lease::requested(subnet.prefix, now());
@@ -100,34 +101,30 @@ impl Ipam {
     }
 
     /// Puts the endpoint into an existing lease; false if there is none.
-    async fn attach(
+    ///
+    /// Nobody waits until this is on the disk: the endpoint's own record comes later in the ledger, so that whoever
+    /// waits for that waits for both. A lease whose endpoint was never recorded is collected.
+    fn attach(
         &self,
         space: &Space,
         subnet: IpNet,
         address: IpAddr,
         endpoint: &EndpointId,
     ) -> Result<bool, IpamError> {
-        let recorded = space.with_pool(&self.node, subnet, |pool| {
-            let Some(lease) = pool.lease_mut(address) else { return Ok(None) };
+        let attached = space.with_pool(&self.node, subnet, |pool| {
+            let Some(lease) = pool.lease_mut(address) else { return Ok(false) };
             match &lease.endpoint {
                 Some(other) if other != endpoint => Err(other.clone()),
-                Some(_) => Ok(Some(None)),
+                Some(_) => Ok(true),
                 None => {
                     lease.endpoint = Some(endpoint.clone());
                     lease.since = now();
-                    Ok(Some(Some(enqueue(&self.ledger, vec![space.lease_record(address, lease)]))))
+                    self.ledger.write_behind(vec![space.lease_record(address, lease)]);
+                    Ok(true)
                 }
             }
         });
-        match recorded {
-            Err(other) => Err(held(space, subnet, address, self.node.clone(), Some(other))),
-            Ok(None) => Ok(false),
-            Ok(Some(None)) => Ok(true),
-            Ok(Some(Some(recorded))) => {
-                recorded.await?;
-                Ok(true)
-            }
-        }
+        attached.map_err(|other| held(space, subnet, address, self.node.clone(), Some(other)))
     }
 
     /// CreateEndpoint uses an address that Docker's own IPAM chose, in a network of the cluster. The address is the
@@ -143,9 +140,7 @@ impl Ipam {
         endpoint: &EndpointId,
     ) -> Result<(), IpamError> {
         let space = self.network_space(network);
-        if subnet.reservation(address).is_none()
-            && self.attach(&space, subnet.prefix, address, endpoint).await?
-        {
+        if subnet.reservation(address).is_none() && self.attach(&space, subnet.prefix, address, endpoint)? {
             return Ok(());
         }
         let lease = Lease::claimed(subnet.prefix, endpoint.clone(), now());

@@ -2,29 +2,22 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::time::Duration;
+
+use rustix::io::Errno;
 
 use crate::model::{EndpointId, LinkName};
+use crate::netlink::{NetlinkError, is_transient, meaning};
 
 /// Why a link is not as it was asked to be.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// The kernel refused an operation on a link.
-    #[error("cannot {action} link {link}: {}", meaning(errno))]
+    #[error("cannot {action} link {link}: {}", remedy(errno))]
     Refused {
         /// What was tried.
         action: &'static str,
         /// The link.
         link: LinkName,
-        /// The kernel's answer.
-        #[source]
-        errno: io::Error,
-    },
-    /// The kernel refused to tell about links, addresses or routes.
-    #[error("cannot read this host's {what}: {}", meaning(errno))]
-    Unreadable {
-        /// What was asked for.
-        what: &'static str,
         /// The kernel's answer.
         #[source]
         errno: io::Error,
@@ -52,61 +45,39 @@ pub enum LinkError {
         /// The addresses that there are, each with its link's name.
         there: Vec<String>,
     },
-    /// The kernel did not answer. Trying again helps.
-    #[error("the kernel did not answer within {} s to: {action}; try again", deadline.as_secs())]
-    NoAnswer {
-        /// What was asked.
-        action: String,
-        /// How long was waited.
-        deadline: Duration,
-    },
-    /// The netlink socket could not be opened.
-    #[error("cannot open a netlink socket: {}", meaning(errno))]
-    NoSocket {
-        /// What the kernel said.
-        #[source]
-        errno: io::Error,
-    },
-    /// The thread that talks to the kernel has ended.
-    #[error("the netlink thread has ended; restart the agent")]
-    Ended,
+    /// The kernel was not asked, or did not answer.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
 }
 
 impl LinkError {
     /// The kernel's error number, where there is one.
     pub fn errno(&self) -> Option<i32> {
         match self {
-            Self::Refused { errno, .. } | Self::Unreadable { errno, .. } | Self::NoSocket { errno } => {
-                errno.raw_os_error()
-            }
-            _ => None,
+            Self::Refused { errno, .. } => errno.raw_os_error(),
+            Self::Netlink(error) => error.errno(),
+            Self::Taken { .. } | Self::NoSuchAddress { .. } => None,
         }
     }
 
     /// True if the same call may succeed later without anybody's help.
     pub fn is_transient(&self) -> bool {
-        use rustix::io::Errno;
-        matches!(self, Self::NoAnswer { .. })
-            || self.errno().is_some_and(|errno| {
-                [Errno::AGAIN, Errno::BUSY, Errno::NOBUFS, Errno::NOMEM, Errno::INTR]
-                    .iter()
-                    .any(|transient| transient.raw_os_error() == errno)
-            })
+        match self {
+            Self::Refused { errno, .. } => {
+                is_transient(errno) || Errno::from_io_error(errno) == Some(Errno::BUSY)
+            }
+            Self::Netlink(error) => error.is_transient(),
+            Self::Taken { .. } | Self::NoSuchAddress { .. } => false,
+        }
     }
 }
 
-/// What an error number means here, with the remedy where there is one.
-fn meaning(errno: &io::Error) -> String {
-    use rustix::io::Errno;
+/// What an error number means for an endpoint's link, with the remedy where there is one.
+fn remedy(errno: &io::Error) -> String {
     let remedy = match Errno::from_io_error(errno) {
-        Some(Errno::PERM | Errno::ACCESS) => "the agent needs CAP_NET_ADMIN: run it as root",
         Some(Errno::OPNOTSUPP) => "the kernel was built without it (is the veth driver there?)",
         Some(Errno::ROFS) => "/proc/sys is read-only: mount it writable for the agent",
-        Some(Errno::NODEV) => "the link is gone; try again",
-        Some(Errno::BUSY | Errno::AGAIN) => "the kernel is busy; try again",
-        Some(Errno::NOMEM | Errno::NOBUFS) => "the kernel is out of memory; try again",
-        Some(Errno::INVAL | Errno::RANGE) => "the kernel does not take this value",
-        _ => return errno.to_string(),
+        _ => return meaning(errno),
     };
     format!("{errno}; {remedy}")
 }

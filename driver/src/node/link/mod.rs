@@ -15,7 +15,7 @@
 
 mod error;
 mod ethtool;
-mod netlink;
+mod kernel;
 mod observe;
 
 use std::io;
@@ -32,7 +32,8 @@ use rtnetlink::packet_route::link::{
 use rustix::io::Errno;
 
 use crate::model::{EndpointId, LinkName};
-use netlink::{Kernel, Thread};
+use crate::netlink::{NetlinkError, Thread};
+use kernel::Kernel;
 use observe::Observed;
 
 pub use error::LinkError;
@@ -105,13 +106,20 @@ pub struct Links {
 }
 
 impl Links {
+    async fn run<T: Send + 'static>(
+        &self,
+        job: impl Future<Output = Result<T, LinkError>> + Send + 'static,
+    ) -> Result<T, LinkError> {
+        self.thread.run(job).await?
+    }
+
     /// Opens the links of the calling thread's network namespace.
     ///
     /// # Errors
     /// No netlink socket can be opened.
     pub fn new() -> Result<Links, LinkError> {
-        let (thread, kernel) = Thread::start()?;
-        Ok(Links { thread: Arc::new(thread), kernel })
+        let (thread, requests) = Thread::start("netlink")?;
+        Ok(Links { thread: Arc::new(thread), kernel: Arc::new(Kernel::open(requests)?) })
     }
 
     /// Makes an endpoint's pair of links, or makes sure that it is there.
@@ -127,12 +135,11 @@ impl Links {
         options: LinkOptions,
     ) -> Result<Creation, LinkError> {
         let (kernel, pair) = (Arc::clone(&self.kernel), Pair::new(endpoint));
-        self.thread
-            .run(async move {
-                let _one_at_a_time = kernel.lock(&pair.host).await;
-                pair.create(&kernel, mtu, options).await
-            })
-            .await
+        self.run(async move {
+            let _one_at_a_time = kernel.lock(&pair.host).await;
+            pair.create(&kernel, mtu, options).await
+        })
+        .await
     }
 
     /// Removes an endpoint's pair of links; none is no error. True if there was something to remove.
@@ -141,12 +148,11 @@ impl Links {
     /// The kernel refuses.
     pub async fn delete_endpoint_links(&self, endpoint: &EndpointId) -> Result<bool, LinkError> {
         let (kernel, pair) = (Arc::clone(&self.kernel), Pair::new(endpoint));
-        self.thread
-            .run(async move {
-                let _one_at_a_time = kernel.lock(&pair.host).await;
-                pair.delete(&kernel).await
-            })
-            .await
+        self.run(async move {
+            let _one_at_a_time = kernel.lock(&pair.host).await;
+            pair.delete(&kernel).await
+        })
+        .await
     }
 
     /// Removes a host link that [`Links::list_endpoint_links`] showed, half-made ones included, unless it is
@@ -156,18 +162,15 @@ impl Links {
     /// The kernel refuses.
     pub async fn delete_leftover(&self, leftover: &EndpointLink) -> Result<bool, LinkError> {
         let (kernel, leftover) = (Arc::clone(&self.kernel), leftover.clone());
-        self.thread
-            .run(async move {
-                match observe::link(&kernel, &leftover.host_link).await? {
-                    Some(link)
-                        if link.ifindex == leftover.ifindex && link.endpoint() == leftover.endpoint =>
-                    {
-                        remove(&kernel, &leftover.host_link, link.ifindex).await
-                    }
-                    _ => Ok(false),
+        self.run(async move {
+            match observe::link(&kernel, &leftover.host_link).await? {
+                Some(link) if link.ifindex == leftover.ifindex && link.endpoint() == leftover.endpoint => {
+                    remove(&kernel, &leftover.host_link, link.ifindex).await
                 }
-            })
-            .await
+                _ => Ok(false),
+            }
+        })
+        .await
     }
 
     /// The host links of all endpoints, half-made ones included, by name.
@@ -176,8 +179,7 @@ impl Links {
     /// The kernel refuses.
     pub async fn list_endpoint_links(&self) -> Result<Vec<EndpointLink>, LinkError> {
         let kernel = Arc::clone(&self.kernel);
-        let links =
-            self.thread.run(async move { observe::links(&kernel, Some(InfoKind::Veth)).await }).await?;
+        let links = self.run(async move { observe::links(&kernel, Some(InfoKind::Veth)).await }).await?;
         let mut ours: Vec<EndpointLink> = links.into_iter().filter_map(endpoint_link).collect();
         ours.sort_by(|one, other| one.host_link.cmp(&other.host_link));
         Ok(ours)
@@ -190,7 +192,7 @@ impl Links {
     /// The kernel refuses.
     pub async fn routes(&self) -> Result<Vec<IpNet>, LinkError> {
         let kernel = Arc::clone(&self.kernel);
-        self.thread.run(async move { observe::routes(&kernel).await }).await
+        self.run(async move { observe::routes(&kernel).await }).await
     }
 
     /// The link that has an address, as the node's underlay address must be on one.
@@ -199,7 +201,7 @@ impl Links {
     /// No link has it: the error lists the addresses that there are.
     pub async fn address_owner(&self, address: IpAddr) -> Result<UnderlayLink, LinkError> {
         let kernel = Arc::clone(&self.kernel);
-        self.thread.run(async move { observe::address_owner(&kernel, address).await }).await
+        self.run(async move { observe::address_owner(&kernel, address).await }).await
     }
 
     /// Whether a link leaves checksums of what it sends to its device.
@@ -208,11 +210,10 @@ impl Links {
     /// There is no such link.
     pub async fn checksum_offload(&self, link: &LinkName) -> Result<bool, LinkError> {
         let (kernel, link) = (Arc::clone(&self.kernel), link.clone());
-        self.thread
-            .run(async move {
-                kernel.ethtool.tx_checksum(&link).map_err(refused("read the checksum offload of", &link))
-            })
-            .await
+        self.run(async move {
+            kernel.ethtool.tx_checksum(&link).map_err(refused("read the checksum offload of", &link))
+        })
+        .await
     }
 
     /// Turns checksum offload of a link on or off. The port of a userspace bridge by which the host itself sends
@@ -222,14 +223,10 @@ impl Links {
     /// There is no such link, or its driver cannot do it.
     pub async fn set_checksum_offload(&self, link: &LinkName, on: bool) -> Result<(), LinkError> {
         let (kernel, link) = (Arc::clone(&self.kernel), link.clone());
-        self.thread
-            .run(async move {
-                kernel
-                    .ethtool
-                    .set_tx_checksum(&link, on)
-                    .map_err(refused("set the checksum offload of", &link))
-            })
-            .await
+        self.run(async move {
+            kernel.ethtool.set_tx_checksum(&link, on).map_err(refused("set the checksum offload of", &link))
+        })
+        .await
     }
 }
 
@@ -252,19 +249,16 @@ fn endpoint_link(link: Observed) -> Option<EndpointLink> {
 
 fn refused(action: &'static str, link: &LinkName) -> impl FnOnce(io::Error) -> LinkError {
     let link = link.clone();
-    move |errno| match errno.kind() {
-        io::ErrorKind::TimedOut => {
-            LinkError::NoAnswer { action: format!("{action} link {link}"), deadline: netlink::DEADLINE }
-        }
-        io::ErrorKind::BrokenPipe => LinkError::Ended,
-        _ => LinkError::Refused { action, link, errno },
+    move |errno| match NetlinkError::of_exchange(errno, || format!("{action} link {link}")) {
+        Ok(error) => error.into(),
+        Err(errno) => LinkError::Refused { action, link, errno },
     }
 }
 
 async fn remove(kernel: &Kernel, link: &LinkName, ifindex: u32) -> Result<bool, LinkError> {
     let mut message = LinkMessage::default();
     message.header.index = ifindex;
-    match kernel.change(RouteNetlinkMessage::DelLink(message), 0).await {
+    match kernel.requests.change(RouteNetlinkMessage::DelLink(message), 0).await {
         Ok(()) => Ok(true),
         Err(errno) if Errno::from_io_error(&errno) == Some(Errno::NODEV) => Ok(false),
         Err(errno) => Err(refused("remove", link)(errno)),
@@ -386,7 +380,7 @@ impl Pair {
                 LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
             ]),
         ];
-        kernel.change(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL).await
+        kernel.requests.change(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL).await
     }
 
     /// The steps after the creation; the mark comes last.
@@ -405,7 +399,11 @@ impl Pair {
             LinkAttribute::IfName(self.host.to_string()),
             LinkAttribute::IfAlias(format!("{MARK}{}", self.endpoint)),
         ];
-        kernel.change(RouteNetlinkMessage::SetLink(message), 0).await.map_err(refused("set up", &self.host))
+        kernel
+            .requests
+            .change(RouteNetlinkMessage::SetLink(message), 0)
+            .await
+            .map_err(refused("set up", &self.host))
     }
 
     /// Makes a pair that is there what it is to be.
@@ -425,6 +423,7 @@ impl Pair {
         };
         if sandbox_here {
             kernel
+                .requests
                 .change(set_mtu(&self.sandbox, options.mac), 0)
                 .await
                 .map_err(refused("set the MTU and MAC of", &self.sandbox))?;
@@ -433,7 +432,11 @@ impl Pair {
                 .set_tx_checksum(&self.sandbox, options.checksum_offload)
                 .map_err(refused("set the checksum offload of", &self.sandbox))?;
         }
-        kernel.change(set_mtu(&self.host, None), 0).await.map_err(refused("set the MTU of", &self.host))?;
+        kernel
+            .requests
+            .change(set_mtu(&self.host, None), 0)
+            .await
+            .map_err(refused("set the MTU of", &self.host))?;
         self.configure(kernel, LinkOptions { checksum_offload: true, ..options }).await
     }
 }

@@ -1,7 +1,6 @@
 //! What the kernel says about links, addresses and routes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -14,7 +13,7 @@ use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage,
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
 
-use super::netlink::Kernel;
+use super::kernel::Kernel;
 use super::{LinkError, MARK, UnderlayLink};
 use crate::model::{EndpointId, LinkName};
 
@@ -95,11 +94,11 @@ fn no_statistics() -> LinkAttribute {
 pub(super) async fn link(kernel: &Kernel, name: &LinkName) -> Result<Option<Observed>, LinkError> {
     let mut message = LinkMessage::default();
     message.attributes = vec![LinkAttribute::IfName(name.to_string()), no_statistics()];
-    match kernel.query(RouteNetlinkMessage::GetLink(message)).await {
+    match kernel.requests.query(RouteNetlinkMessage::GetLink(message)).await {
         Ok(Some(RouteNetlinkMessage::NewLink(link))) => Ok(Some(Observed::parse(link))),
         Ok(_) => Ok(None),
         Err(errno) if Errno::from_io_error(&errno) == Some(Errno::NODEV) => Ok(None),
-        Err(errno) => Err(LinkError::Refused { action: "look up", link: name.clone(), errno }),
+        Err(errno) => Err(super::refused("look up", name)(errno)),
     }
 }
 
@@ -111,7 +110,7 @@ pub(super) async fn links(kernel: &Kernel, kind: Option<InfoKind>) -> Result<Vec
         message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind.clone())]));
     }
     let wanted = kind.map(|kind| kind.to_string());
-    let objects = dump(kernel, "links", RouteNetlinkMessage::GetLink(message)).await?;
+    let objects = kernel.requests.dump("links", RouteNetlinkMessage::GetLink(message)).await?;
     Ok(objects
         .into_iter()
         .filter_map(|object| match object {
@@ -122,21 +121,13 @@ pub(super) async fn links(kernel: &Kernel, kind: Option<InfoKind>) -> Result<Vec
         .collect())
 }
 
-async fn dump(
-    kernel: &Kernel,
-    what: &'static str,
-    message: RouteNetlinkMessage,
-) -> Result<Vec<RouteNetlinkMessage>, LinkError> {
-    kernel.dump(message).await.map_err(|errno: io::Error| LinkError::Unreadable { what, errno })
-}
-
 /// The prefixes that this host has routes to, in every table, without the default routes.
 pub(super) async fn routes(kernel: &Kernel) -> Result<Vec<IpNet>, LinkError> {
     let mut prefixes = BTreeSet::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let mut message = RouteMessage::default();
         message.header.address_family = family;
-        for object in dump(kernel, "routes", RouteNetlinkMessage::GetRoute(message)).await? {
+        for object in kernel.requests.dump("routes", RouteNetlinkMessage::GetRoute(message)).await? {
             if let RouteNetlinkMessage::NewRoute(route) = object {
                 prefixes.extend(destination(&route));
             }
@@ -170,7 +161,9 @@ fn destination(route: &RouteMessage) -> Option<IpNet> {
 pub(super) async fn address_owner(kernel: &Kernel, wanted: IpAddr) -> Result<UnderlayLink, LinkError> {
     let mut message = AddressMessage::default();
     message.header.family = AddressFamily::Unspec;
-    let addresses: Vec<(IpAddr, u32)> = dump(kernel, "addresses", RouteNetlinkMessage::GetAddress(message))
+    let addresses: Vec<(IpAddr, u32)> = kernel
+        .requests
+        .dump("addresses", RouteNetlinkMessage::GetAddress(message))
         .await?
         .into_iter()
         .filter_map(|object| match object {

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
+use super::config_db::{Configurator, Report};
 use super::intent::take;
 use super::{Batch, LocalStation, PlanRevision, Reachability, Sight, Sighted, State};
 use crate::linux::{
@@ -24,6 +25,7 @@ use crate::linux::{
 use crate::model::{NetworkName, PortTag, Vni};
 use crate::plan::linux::{Claims, LinuxPlan, plan};
 use crate::plan::{Facts, View};
+use crate::sonic;
 
 /// How the switch is to be programmed.
 #[derive(Clone, Debug)]
@@ -32,6 +34,8 @@ pub struct LinuxConfig {
     pub form: Form,
     /// How often the kernel is compared with the plan.
     pub audit_interval: Duration,
+    /// Where SONiC's CONFIG_DB is, if it is to be written: with [`Form::Sonic`].
+    pub config_db: Option<sonic::Address>,
 }
 
 /// An attached port, as the kernel has it.
@@ -80,6 +84,7 @@ pub(super) struct Task {
     heard: watch::Receiver<bool>,
     sighted: mpsc::UnboundedSender<Sighted>,
     kernel: Option<(Kernel, Watch)>,
+    config_db: Option<Configurator>,
     /// What the kernel has; none: to be read.
     observed: Option<Observed>,
     /// MACs on ports, kept by events.
@@ -99,6 +104,8 @@ impl Task {
         heard: watch::Receiver<bool>,
         sighted: mpsc::UnboundedSender<Sighted>,
     ) -> Task {
+        let start = |address: &sonic::Address| Configurator::start(address.clone(), config.audit_interval);
+        let config_db = config.config_db.as_ref().map(start);
         Task {
             config,
             facts,
@@ -109,6 +116,7 @@ impl Task {
             heard,
             sighted,
             kernel: None,
+            config_db,
             observed: None,
             locals: BTreeMap::new(),
             seen: PlanRevision(0),
@@ -162,6 +170,7 @@ impl Task {
                         return true;
                     }
                 },
+                () = reported(&mut self.config_db) => return true,
                 () = sleep_until(at) => return true,
             }
         }
@@ -246,6 +255,9 @@ impl Task {
         self.retry_at = None;
         let kernel = self.kernel().await?;
         let LinuxPlan { desired, refused } = plan(&self.view, &self.facts, &self.config.form, &self.claims);
+        if let (Some(config_db), Some(desired)) = (&self.config_db, &desired) {
+            config_db.want(desired.into());
+        }
         if is_audit {
             self.observed = None;
         }
@@ -296,8 +308,10 @@ impl Task {
         if is_audit || !was_known {
             self.audited = Instant::now();
         }
-        let mut linux = self.describe(desired.as_ref(), &observed, &refusals);
-        linux.failures = failures;
+        let report = self.config_db.as_ref().map(Configurator::report);
+        let mut linux = self.describe(desired.as_ref(), &observed, &Problems::of(&refusals, report.as_ref()));
+        linux.failures.extend(failures);
+        linux.failures.extend(report.and_then(|report| report.problem));
         for (port, reason) in refused {
             linux.members.push(MemberState {
                 network: port.network.clone(),
@@ -345,17 +359,8 @@ impl Task {
         });
     }
 
-    fn describe(&self, desired: Option<&Desired>, observed: &Observed, refusals: &[Refusal]) -> LinuxState {
+    fn describe(&self, desired: Option<&Desired>, observed: &Observed, problems: &Problems) -> LinuxState {
         let segments = || desired.into_iter().flat_map(|desired| &desired.networks);
-        let of_member = |vni: &Vni, at: &PortTag| {
-            let is_it = |refusal: &&Refusal| {
-                refusal.vni() == *vni
-                    && refusal.member().is_none_or(|member| {
-                        member.port.as_str() == at.port.as_str() && member.vlan == at.vlan
-                    })
-            };
-            refusals.iter().find(is_it).map(ToString::to_string)
-        };
         let mut members = Vec::new();
         for (vni, segment) in segments() {
             let Some(network) = self.network_of(*vni) else { continue };
@@ -364,7 +369,7 @@ impl Task {
                 members.push(MemberState {
                     network: network.clone(),
                     running: running(observed, &at),
-                    problem: of_member(vni, &at),
+                    problem: problems.of_member(*vni, &at),
                     at,
                 });
             }
@@ -385,13 +390,59 @@ impl Task {
             neighbours: segments().map(|(_, segment)| segment.neighbours.len()).sum(),
             members,
             stations: self.stations(),
-            refusals: refusals
-                .iter()
-                .filter(|refusal| refusal.member().is_none())
-                .map(ToString::to_string)
-                .collect(),
+            refusals: problems.of_networks(),
             failures: Vec::new(),
         }
+    }
+}
+
+/// What cannot be, of all that was tried for the networks.
+struct Problems(Vec<(Option<Vni>, Option<PortTag>, String)>);
+
+impl Problems {
+    fn of(refusals: &[Refusal], report: Option<&Report>) -> Problems {
+        // A port may have this and other VLANs: without one, all of them are meant.
+        let of_sonic = |refusal: &sonic::Refusal| {
+            let port = refusal.port().map(|port| PortTag { port: port.clone().into(), vlan: None });
+            (refusal.vni(), port, refusal.to_string())
+        };
+        let mut problems: Vec<_> =
+            report.into_iter().flat_map(|report| &report.refusals).map(of_sonic).collect();
+        for refusal in refusals {
+            let at = refusal
+                .member()
+                .map(|member| PortTag { port: member.port.clone().into(), vlan: member.vlan });
+            let text = match (refusal, report) {
+                // The refusal of CONFIG_DB, or that it cannot be reached, is the cause.
+                (Refusal::NotMapped { vni, .. }, Some(report)) if !report.mapped.contains(vni) => {
+                    if report.problem.is_none() {
+                        continue;
+                    }
+                    format!("network {vni} waits for CONFIG_DB, where SONiC's vxlanmgrd finds what to make")
+                }
+                (Refusal::NotMapped { vni, vlan }, Some(_)) => format!(
+                    "network {vni} waits for its VXLAN link: CONFIG_DB maps it to Vlan{vlan}, and SONiC's vxlanmgrd has \
+                     not made the link: see 'show vxlan vlanvnimap', and in the container swss that vxlanmgrd runs"
+                ),
+                _ => refusal.to_string(),
+            };
+            problems.push((Some(refusal.vni()), at, text));
+        }
+        Problems(problems)
+    }
+
+    fn of_member(&self, vni: Vni, at: &PortTag) -> Option<String> {
+        let is_it = |(of, port, _): &&(Option<Vni>, Option<PortTag>, String)| {
+            let is_port =
+                |port: &PortTag| port.port == at.port && port.vlan.is_none_or(|vlan| at.vlan == Some(vlan));
+            *of == Some(vni) && port.as_ref().is_none_or(is_port)
+        };
+        self.0.iter().find(is_it).map(|(_, _, text)| text.clone())
+    }
+
+    /// Those that are no port's.
+    fn of_networks(&self) -> Vec<String> {
+        self.0.iter().filter(|(_, port, _)| port.is_none()).map(|(_, _, text)| text.clone()).collect()
     }
 }
 
@@ -414,6 +465,14 @@ fn running(observed: &Observed, at: &PortTag) -> Option<bool> {
 async fn next_event(kernel: &mut Option<(Kernel, Watch)>) -> Option<Event> {
     match kernel {
         Some((_, watch)) => watch.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for news of CONFIG_DB. Pends for ever without it.
+async fn reported(config_db: &mut Option<Configurator>) {
+    match config_db {
+        Some(config_db) => config_db.changed().await,
         None => std::future::pending().await,
     }
 }

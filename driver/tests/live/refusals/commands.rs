@@ -204,7 +204,7 @@ fn two_agents_where_one_can_be() {
             let said = eventually("the second agent says why it does nothing", PATIENCE, || {
                 let printed = host.sluice(&format!("status --admin-socket {own}"));
                 let said = format!("{}{}", printed.stdout, printed.stderr);
-                let line = said.lines().find(|line| line.contains("bridge")).map(str::to_owned);
+                let line = said.lines().find(|line| line.contains("is node")).map(str::to_owned);
                 line.ok_or(said)
             });
             Err::<(), _>(said)
