@@ -226,7 +226,9 @@ impl Lab {
     }
 
     fn build(&mut self, plan: &Plan, first: u32) {
-        let wire = "link add wire type bridge mcast_snooping 0\nlink set wire up\n";
+        // With an address of its own choice the bridge would take another whenever a port with a lower one joins, and etcd
+        // would be out of reach until everybody has asked for it again.
+        let wire = "link add wire address 02:31:00:00:00:fe type bridge mcast_snooping 0\nlink set wire up\n";
         self.ip_batch(&format!("{wire}address add {ETCD}/24 dev wire\n"));
         // What reaches a userspace switch must carry finished checksums: nobody behind it will finish them.
         self.wire.exec(["ethtool", "-K", "wire", "tx", "off"]).expect("offload off");
