@@ -13,7 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Bench, busybox, containers};
+use common::{Bench, SERVE, Switch, busybox, containers, ended};
 
 /// Makes the calls from number `first` on fail with ENOSYS, for this process and its descendants.
 fn forget_calls_from(first: u32) -> io::Result<()> {
@@ -37,6 +37,12 @@ fn forget_calls_from(first: u32) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Lets a command and its descendants meet a kernel without the calls from number `first` on.
+fn old(command: &mut Command, first: u32) -> &mut Command {
+    // SAFETY: prctl(2) is safe to call between fork(2) and execve(2), and nothing there allocates.
+    unsafe { command.pre_exec(move || forget_calls_from(first)) }
+}
+
 /// Kernels, and for each the first call that it does not have (arch/x86/entry/syscalls/syscall_64.tbl): faccessat2 of
 /// 5.8 and openat2 of 5.6 are gone with it, then clone3, statx, renameat2.
 const KERNELS: [(&str, u32); 6] =
@@ -47,31 +53,19 @@ fn a_release_is_installed_on_kernels_without_new_system_calls() {
     if !containers("a_release_is_installed_on_kernels_without_new_system_calls") {
         return;
     }
-    let bench = Bench::new();
-    let app = format!("old-{}", std::process::id());
-    let spec = format!(
-        "app = \"{app}\"\nversion = \"1\"\n[health]\nexec = [\"/bin/test\", \"-e\", \"/etc/passwd\"]\n\
-         interval = \"50ms\"\nsoak = \"100ms\"\n"
-    );
-    fs::write(bench.path("spec.toml"), spec).unwrap();
-    bench.pack(&busybox("trap 'exit 0' TERM; while :; do sleep 0.05; done").docker_save(), "app.slb");
+    let s = Switch::new("old");
+    let spec = "version = \"1\"\n[health]\nexec = [\"/bin/test\", \"-e\", \"/etc/passwd\"]\ninterval = \"50ms\"\n\
+                soak = \"100ms\"\n";
+    s.pack_image(&busybox(SERVE), spec, "app.slb");
     for (kernel, first) in KERNELS {
         let run = |args: &[&str]| {
-            let mut command = bench.command(args);
-            command
-                .env("SLUICE_SWITCH_STATE", bench.path("state"))
-                .env("SLUICE_SWITCH_RUN", bench.path("run"));
-            // SAFETY: prctl(2) is safe to call between fork(2) and execve(2), and nothing there allocates.
-            unsafe { command.pre_exec(move || forget_calls_from(first)) };
-            let output = command.output().unwrap();
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
-            assert!(output.status.success(), "Linux {kernel}, {args:?}: {said}");
-            said
+            let (code, out, error) = ended(old(&mut s.command(args), first));
+            assert_eq!(code, 0, "Linux {kernel}, {args:?}: {out}{error}");
+            out
         };
         run(&["install", "app.slb", "--trust", "key.pub"]);
         assert!(run(&["status"]).contains("running"), "Linux {kernel}");
-        run(&["rm", &app]);
+        run(&["rm", &s.app]);
     }
 }
 
@@ -129,13 +123,10 @@ fn preflight_finds_system_calls_by_trying_them() {
     let calls =
         [("pidfd_open", 434), ("clone3", 435), ("openat2", 437), ("faccessat2", 439), ("mount_setattr", 442)];
     for first in [1_000, 442, 439, 437, 435, 434, 332, 312] {
-        let mut command = bench.command(&["preflight", "--json", "--state-dir", "state", "--allow-degraded"]);
-        // SAFETY: as above.
-        unsafe { command.pre_exec(move || forget_calls_from(first)) };
-        let output = command.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
+        let args = ["preflight", "--json", "--state-dir", "state", "--allow-degraded"];
+        let (_, out, error) = ended(old(&mut bench.command(&args), first));
         let report: serde_json::Value =
-            serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{first}: {e}: {said}"));
+            serde_json::from_str(&out).unwrap_or_else(|e| panic!("{first}: {e}: {error}"));
         for (name, number) in calls {
             assert_eq!(report["facts"]["calls"][name], number < first, "{name} of a kernel without {first}");
         }
@@ -151,52 +142,25 @@ fn on_an_old_kernel_runc_is_taken_and_without_it_the_reason_is_told() {
     if !containers("on_an_old_kernel_runc_is_taken_and_without_it_the_reason_is_told") {
         return;
     }
-    let bench = Bench::new();
-    let app = format!("auto-{}", std::process::id());
-    let spec = format!(
-        "app = \"{app}\"\nversion = \"1\"\n[health]\nrunning = true\ninterval = \"50ms\"\nsoak = \"100ms\"\n"
-    );
-    fs::write(bench.path("spec.toml"), spec).unwrap();
-    bench.pack(&busybox("trap 'exit 0' TERM; while :; do sleep 0.05; done").docker_save(), "app.slb");
+    let s = Switch::new("auto");
+    let spec = "version = \"1\"\n[health]\nrunning = true\ninterval = \"50ms\"\nsoak = \"100ms\"\n";
+    s.pack_image(&busybox(SERVE), spec, "app.slb");
     for first in [442, 439, 335, 313] {
-        let run = |args: &[&str]| {
-            let mut command = bench.command(args);
-            command
-                .env("SLUICE_SWITCH_STATE", bench.path("state"))
-                .env("SLUICE_SWITCH_RUN", bench.path("run"));
-            // SAFETY: as above.
-            unsafe { command.pre_exec(move || forget_calls_from(first)) };
-            let output = command.output().unwrap();
-            (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
-        };
-        let (status, error) = run(&["install", "app.slb", "--trust", "key.pub"]);
-        assert!(status.success(), "{first}: {error}");
-        assert!(
-            bench.path("run/runc").join(&app).exists() && !bench.path("run/libcontainer").join(&app).exists()
-        );
-        assert!(run(&["rm", &app]).0.success());
+        let run = |args: &[&str]| ended(old(&mut s.command(args), first));
+        let install = ["install", "app.slb", "--trust", "key.pub"];
+        let (code, _, error) = run(&install);
+        assert_eq!(code, 0, "{first}: {error}");
+        let of = |runtime: &str| s.run_dir().join(runtime).join(&s.app);
+        assert!(of("runc").exists() && !of("libcontainer").exists());
+        assert_eq!(run(&["rm", &s.app]).0, 0);
         for runtime in ["auto", "libcontainer"] {
-            let (status, error) = run(&[
-                "install",
-                "app.slb",
-                "--trust",
-                "key.pub",
-                "--runc",
-                "/no/runc",
-                "--runtime",
-                runtime,
-            ]);
+            let (code, _, error) =
+                run(&[&install[..], &["--runc", "/no/runc", "--runtime", runtime]].concat());
             // An abort has no code.
-            assert_eq!(status.code(), Some(1), "{first} {runtime}: {error}");
+            assert_eq!(code, 1, "{first} {runtime}: {error}");
             assert!(error.contains("mount_setattr, which libcontainer needs"), "{error}");
         }
-        let report = |args: &[&str]| {
-            let mut command = bench.command(args);
-            // SAFETY: as above.
-            unsafe { command.pre_exec(move || forget_calls_from(first)) };
-            String::from_utf8(command.output().unwrap().stdout).unwrap()
-        };
-        let table = report(&["preflight", "--runc", "/no/runc", "--state-dir", "state"]);
+        let (_, table, _) = run(&["preflight", "--runc", "/no/runc"]);
         assert!(table.contains("libcontainer would not work: the kernel lacks"), "{table}");
     }
 }
@@ -205,9 +169,7 @@ fn on_an_old_kernel_runc_is_taken_and_without_it_the_reason_is_told() {
 fn the_filter_does_what_it_says() {
     // uname(2) is number 63.
     let mut command = Command::new("uname");
-    // SAFETY: as above.
-    unsafe { command.pre_exec(|| forget_calls_from(1_000)) };
-    assert!(command.output().unwrap().status.success());
+    assert!(old(&mut command, 1_000).output().unwrap().status.success());
     let mut command = Command::new("statx-probe");
     // statx(2), number 332, with arguments that would give EFAULT or EBADF.
     // SAFETY: as above; the call has no effect whatever it answers.
