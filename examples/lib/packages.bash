@@ -23,6 +23,7 @@ PACKAGES_BY_COMMAND=(
     "sshd:openssh-server"
     "ssh:openssh-client"
     "mkfs.ext4:e2fsprogs"
+    "sudo:sudo"
     "cc:gcc"
     "ld:binutils"
 )

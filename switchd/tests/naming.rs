@@ -8,7 +8,7 @@ mod common;
 use std::fs;
 use std::process::Command;
 
-use common::{Bench, busybox, containers};
+use common::{Bench, busybox, containers, unique};
 
 /// A machine of its own: nothing can be written but in directories that begin empty, so that looking through these is
 /// looking through all. A `switchd` is installed.
@@ -42,7 +42,7 @@ fn nothing_that_is_installed_or_runs_is_called_switchd() {
         return;
     }
     let bench = Bench::new();
-    let app = format!("named-{}", std::process::id());
+    let app = format!("named-{}", unique());
     let spec = format!(
         "app = \"{app}\"\nversion = \"1\"\n[health]\nrunning = true\ninterval = \"50ms\"\nsoak = \"100ms\"\n"
     );

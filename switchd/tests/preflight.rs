@@ -9,125 +9,39 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use common::{Bench, busybox, containers, root};
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
-use rustix::thread::{UnshareFlags, unshare_unsafe};
+use common::{Bench, SERVE, Switch, alone, busybox, containers, root};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::Value;
-use sluice_switch::bundle::AppName;
 use sluice_switch::digest::Digest;
 use sluice_switch::release::MAX_LOG;
-use sluice_switch::runtime::{Runc, Runtime};
+use sluice_switch::runtime::Runtime;
 
-const SERVE: &str = "trap 'exit 0' TERM; while :; do sleep 0.05; done";
 const HEALTH: &str = "[health]\nrunning = true\ninterval = \"50ms\"\nsoak = \"100ms\"\n";
 
-/// Runs a test where mounts are nobody else's: on a thread of its own, whose children share its namespace.
-fn private_mounts(test: impl FnOnce() + Send) {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            // SAFETY: the thread has used no mount and shares no directory that the test relies on.
-            unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::FS) }.unwrap();
-            mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
-            test();
-        });
-        if let Err(panic) = thread.join() {
-            std::panic::resume_unwind(panic);
-        }
-    });
+/// A switch with a bundle of one application.
+fn switch(name: &str, script: &str, spec: &str) -> Switch {
+    let switch = Switch::new(name);
+    pack(&switch, script, spec);
+    switch
 }
 
-/// A switch with a bundle of one application, removed at the end however that comes.
-struct Switch {
-    bench: Bench,
-    app: String,
+fn pack(switch: &Switch, script: &str, spec: &str) {
+    let spec = format!("version = \"1\"\nstop_timeout = \"2s\"\ntmpfs = [\"/tmp\"]\n{spec}\n{HEALTH}");
+    switch.pack_image(&busybox(script), &spec, "app.slb");
 }
 
-impl Switch {
-    fn new(name: &str, script: &str, spec: &str) -> Self {
-        let switch = Self { bench: Bench::new(), app: format!("{name}-{}", std::process::id()) };
-        switch.pack("app.slb", script, spec);
-        switch
-    }
-
-    fn pack(&self, name: &str, script: &str, spec: &str) {
-        let spec = format!(
-            "app = \"{}\"\nversion = \"1\"\nstop_timeout = \"2s\"\ntmpfs = [\"/tmp\"]\n{spec}\n{HEALTH}",
-            self.app
-        );
-        fs::write(self.bench.path("spec.toml"), spec).unwrap();
-        self.bench.pack(&busybox(script).docker_save(), name);
-    }
-
-    fn state(&self) -> PathBuf {
-        self.bench.path("state")
-    }
-
-    fn run_dir(&self) -> PathBuf {
-        self.bench.path("run")
-    }
-
-    fn run(&self, args: &[&str]) -> (i32, String, String) {
-        let mut command = self.bench.command(args);
-        command.env("SLUICE_SWITCH_STATE", self.state()).env("SLUICE_SWITCH_RUN", self.run_dir());
-        let output = command.output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-    }
-
-    fn ok(&self, args: &[&str]) -> String {
-        let (code, out, error) = self.run(args);
-        assert_eq!(code, 0, "{args:?}: {out}{error}");
-        out
-    }
-
-    /// The report, and whether it passes.
-    fn preflight(&self, args: &[&str]) -> (bool, Value) {
-        let args = [&["preflight", "--json", "app.slb", "--trust", "key.pub"], args].concat();
-        let (code, out, error) = self.run(&args);
-        let report: Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {error}"));
-        assert_eq!(code == 0, report["passes"] == true, "{out}");
-        (code == 0, report)
-    }
-
-    fn status(&self) -> Value {
-        let (_, out, error) = self.run(&["status", "--json"]);
-        let all: Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {error}"));
-        all["apps"][0].clone()
-    }
-
-    fn id(&self) -> AppName {
-        self.app.parse().unwrap()
-    }
-
-    fn runtime(&self) -> Runc {
-        Runc::new("runc", self.run_dir().join("runc"))
-    }
-
-    fn log(&self) -> PathBuf {
-        self.state().join("apps").join(&self.app).join("log")
-    }
-
-    /// Everything that a reboot takes away.
-    fn power_cut(&self) {
-        self.runtime().delete(&self.id()).unwrap();
-        fs::remove_dir_all(self.run_dir()).unwrap();
-    }
-
-    fn until(&self, what: &str, holds: impl Fn() -> bool) {
-        let end = Instant::now() + Duration::from_secs(10);
-        while !holds() {
-            assert!(Instant::now() < end, "waited in vain for: {what}; {}", self.status());
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
+/// The report, and whether it passes.
+fn preflight(switch: &Switch, args: &[&str]) -> (bool, Value) {
+    let args = [&["preflight", "--json", "app.slb", "--trust", "key.pub"], args].concat();
+    let (code, out, error) = switch.run(&args);
+    let report: Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {error}"));
+    assert_eq!(code == 0, report["passes"] == true, "{out}");
+    (code == 0, report)
 }
 
-impl Drop for Switch {
-    fn drop(&mut self) {
-        let _ = self.runtime().delete(&self.id());
-    }
+fn log(switch: &Switch) -> PathBuf {
+    switch.app_dir().join("log")
 }
 
 fn finding(report: &Value, check: &str) -> (String, String) {
@@ -158,43 +72,40 @@ fn without_control_groups_a_repair_mounts_them_and_an_application_starts() {
     if !version_1("without_control_groups_a_repair_mounts_them_and_an_application_starts") {
         return;
     }
-    private_mounts(|| {
-        unmount("/sys/fs/cgroup", UnmountFlags::DETACH).unwrap();
-        assert!(controllers().is_empty());
-        let s = Switch::new("mount", SERVE, "allow_degraded = true\n[limits]\nmemory = \"64M\"\npids = 64\n");
-        let (passes, report) = s.preflight(&[]);
-        assert!(!passes, "consent is not for what does not work at all");
-        let (verdict, text) = finding(&report, "control groups");
-        assert!(verdict == "fail" && text.contains("--fix"), "{text}");
-        assert!(controllers().is_empty() && !s.state().exists(), "without --fix nothing is touched");
+    unmount("/sys/fs/cgroup", UnmountFlags::DETACH).unwrap();
+    assert!(controllers().is_empty());
+    let s = switch("mount", SERVE, "allow_degraded = true\n[limits]\nmemory = \"64M\"\npids = 64\n");
+    let (passes, report) = preflight(&s, &[]);
+    assert!(!passes, "consent is not for what does not work at all");
+    let (verdict, text) = finding(&report, "control groups");
+    assert!(verdict == "fail" && text.contains("--fix"), "{text}");
+    assert!(controllers().is_empty() && !s.state().exists(), "without --fix nothing is touched");
 
-        let (passes, report) = s.preflight(&["--fix"]);
-        assert!(passes, "{report}");
-        let fixed = report["fixed"].as_array().unwrap();
-        assert!(fixed.len() > 3 && fixed.iter().all(|f| f["error"].is_null()), "{fixed:?}");
-        for check in ["control groups", "memory limit", "pids limit"] {
-            assert_eq!(finding(&report, check).0, "ok", "{check}");
-        }
-        assert!(controllers().contains(&"/sys/fs/cgroup/memory".to_owned()));
-        assert!(s.state().is_dir());
-        let before = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
-        let (passes, report) = s.preflight(&["--fix"]);
-        assert!(passes && report["fixed"] == serde_json::json!([]), "twice is once: {}", report["fixed"]);
-        assert_eq!(fs::read_to_string("/proc/thread-self/mountinfo").unwrap(), before);
+    let (passes, report) = preflight(&s, &["--fix"]);
+    assert!(passes, "{report}");
+    let fixed = report["fixed"].as_array().unwrap();
+    assert!(fixed.len() > 3 && fixed.iter().all(|f| f["error"].is_null()), "{fixed:?}");
+    for check in ["control groups", "memory limit", "pids limit"] {
+        assert_eq!(finding(&report, check).0, "ok", "{check}");
+    }
+    assert!(controllers().contains(&"/sys/fs/cgroup/memory".to_owned()));
+    assert!(s.state().is_dir());
+    let before = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+    let (passes, report) = preflight(&s, &["--fix"]);
+    assert!(passes && report["fixed"] == serde_json::json!([]), "twice is once: {}", report["fixed"]);
+    assert_eq!(fs::read_to_string("/proc/thread-self/mountinfo").unwrap(), before);
 
-        s.ok(&["install", "app.slb", "--trust", "key.pub"]);
-        assert_eq!(s.status()["degraded"], serde_json::json!([]));
-        let limit = format!("/sys/fs/cgroup/memory/sluice/{}/memory.limit_in_bytes", s.app);
-        assert_eq!(fs::read_to_string(limit).unwrap().trim(), "67108864");
-        s.ok(&["rm", &s.app]);
-        // Hierarchies that were not mounted before would outlive the namespace as long as they have groups.
-        for entry in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
-            if ["net_cls", "net_prio", "perf_event", "hugetlb"].contains(&entry.file_name().to_str().unwrap())
-            {
-                let _ = fs::remove_dir(entry.path().join("sluice"));
-            }
+    s.ok(&["install", "app.slb", "--trust", "key.pub"]);
+    assert_eq!(s.status()["degraded"], serde_json::json!([]));
+    let limit = format!("/sys/fs/cgroup/memory/sluice/{}/memory.limit_in_bytes", s.app);
+    assert_eq!(fs::read_to_string(limit).unwrap().trim(), "67108864");
+    s.ok(&["rm", &s.app]);
+    // Hierarchies that were not mounted before would outlive the namespace as long as they have groups.
+    for entry in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+        if ["net_cls", "net_prio", "perf_event", "hugetlb"].contains(&entry.file_name().to_str().unwrap()) {
+            let _ = fs::remove_dir(entry.path().join("sluice"));
         }
-    });
+    }
 }
 
 #[test]
@@ -202,25 +113,23 @@ fn at_boot_control_groups_are_mounted_before_applications_start() {
     if !version_1("at_boot_control_groups_are_mounted_before_applications_start") {
         return;
     }
-    let s = Switch::new("boot", SERVE, "[limits]\nmemory = \"64M\"\n");
+    let s = switch("boot", SERVE, "[limits]\nmemory = \"64M\"\n");
     s.ok(&["install", "app.slb", "--trust", "key.pub"]);
     s.power_cut();
-    private_mounts(|| {
-        // All that a boot without systemd has: the tmpfs is there, and in it only what somebody needed.
-        unmount("/sys/fs/cgroup/memory", UnmountFlags::DETACH).unwrap();
-        unmount("/sys/fs/cgroup/pids", UnmountFlags::DETACH).unwrap();
-        let (code, _, error) = s.run(&["up"]);
-        assert!(code == 1 && error.contains("preflight --fix"), "{error}");
-        let (code, _, error) = s.run(&["up", "--fix"]);
-        assert!(code == 0 && error.contains("done: mount the controller memory"), "{error}");
-        let status = s.status();
-        assert_eq!(status["status"], "running", "{status}");
-        assert_eq!(status["degraded"], serde_json::json!([]));
-        s.ok(&["rm", &s.app]);
-        for name in ["net_cls", "net_prio", "perf_event", "hugetlb"] {
-            let _ = fs::remove_dir(Path::new("/sys/fs/cgroup").join(name).join("sluice"));
-        }
-    });
+    // All that a boot without systemd has: the tmpfs is there, and in it only what somebody needed.
+    unmount("/sys/fs/cgroup/memory", UnmountFlags::DETACH).unwrap();
+    unmount("/sys/fs/cgroup/pids", UnmountFlags::DETACH).unwrap();
+    let (code, _, error) = s.run(&["up"]);
+    assert!(code == 1 && error.contains("preflight --fix"), "{error}");
+    let (code, _, error) = s.run(&["up", "--fix"]);
+    assert!(code == 0 && error.contains("done: mount the controller memory"), "{error}");
+    let status = s.status();
+    assert_eq!(status["status"], "running", "{status}");
+    assert_eq!(status["degraded"], serde_json::json!([]));
+    s.ok(&["rm", &s.app]);
+    for name in ["net_cls", "net_prio", "perf_event", "hugetlb"] {
+        let _ = fs::remove_dir(Path::new("/sys/fs/cgroup").join(name).join("sluice"));
+    }
 }
 
 #[test]
@@ -228,86 +137,82 @@ fn without_the_memory_controller_an_rlimit_holds_the_limit_after_consent() {
     if !version_1("without_the_memory_controller_an_rlimit_holds_the_limit_after_consent") {
         return;
     }
-    private_mounts(|| {
-        unmount("/sys/fs/cgroup/memory", UnmountFlags::DETACH).unwrap();
-        let script = format!("tail /dev/zero; echo \"tail: status $?\"; {SERVE}");
-        let s = Switch::new("rlimit", &script, "[limits]\nmemory = \"32M\"\n");
-        let (passes, report) = s.preflight(&[]);
-        assert!(!passes && report["verdict"] == "degraded", "{report}");
-        let (verdict, text) = finding(&report, "memory limit");
-        assert!(verdict == "degraded" && text.contains("RLIMIT_AS holds it for each process"), "{text}");
-        let (code, _, error) = s.run(&["install", "app.slb", "--trust", "key.pub"]);
-        assert!(code == 1 && error.contains("agree with --allow-degraded"), "{error}");
-        assert_eq!(s.status()["status"], "stopped");
+    unmount("/sys/fs/cgroup/memory", UnmountFlags::DETACH).unwrap();
+    let script = format!("tail /dev/zero; echo \"tail: status $?\"; {SERVE}");
+    let s = switch("rlimit", &script, "[limits]\nmemory = \"32M\"\n");
+    let (passes, report) = preflight(&s, &[]);
+    assert!(!passes && report["verdict"] == "degraded", "{report}");
+    let (verdict, text) = finding(&report, "memory limit");
+    assert!(verdict == "degraded" && text.contains("RLIMIT_AS holds it for each process"), "{text}");
+    let (code, _, error) = s.run(&["install", "app.slb", "--trust", "key.pub"]);
+    assert!(code == 1 && error.contains("agree with --allow-degraded"), "{error}");
+    assert_eq!(s.status()["status"], "stopped");
 
-        assert!(s.preflight(&["--allow-degraded"]).0);
-        s.ok(&["install", "app.slb", "--trust", "key.pub", "--allow-degraded"]);
-        s.until("tail's end", || fs::read_to_string(s.log()).unwrap().contains("tail: status"));
-        let log = fs::read_to_string(s.log()).unwrap();
-        assert!(log.contains("out of memory") && !log.contains("status 0"), "{log}");
-        let pid = s.status()["pid"].as_u64().unwrap();
-        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
-        let space = limits.lines().find(|line| line.starts_with("Max address space")).unwrap();
-        assert!(space.contains("33554432"), "{space}");
-        let said = s.ok(&["status"]);
-        assert!(said.contains("the memory limit") && said.contains("RLIMIT_AS"), "{said}");
+    assert!(preflight(&s, &["--allow-degraded"]).0);
+    s.ok(&["install", "app.slb", "--trust", "key.pub", "--allow-degraded"]);
+    s.until("tail's end", || fs::read_to_string(log(&s)).unwrap().contains("tail: status"));
+    let log = fs::read_to_string(log(&s)).unwrap();
+    assert!(log.contains("out of memory") && !log.contains("status 0"), "{log}");
+    let pid = s.status()["pid"].as_u64().unwrap();
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let space = limits.lines().find(|line| line.starts_with("Max address space")).unwrap();
+    assert!(space.contains("33554432"), "{space}");
+    let said = s.ok(&["status"]);
+    assert!(said.contains("the memory limit") && said.contains("RLIMIT_AS"), "{said}");
 
-        // At boot there is nobody to ask: the consent is written down.
-        s.power_cut();
-        s.ok(&["up"]);
-        assert_eq!(s.status()["status"], "running");
-        // What the container was started with stays true of it when the controller comes.
-        let (_, report) = s.preflight(&["--fix", "--allow-degraded"]);
-        assert_eq!(finding(&report, "memory limit").0, "ok");
-        assert!(s.status()["degraded"][0].as_str().unwrap().contains("RLIMIT_AS"), "{}", s.status());
-        s.ok(&["stop", &s.app]);
-        assert_eq!(s.status()["degraded"], serde_json::json!([]), "the next start will have it");
-        unmount("/sys/fs/cgroup/memory", UnmountFlags::DETACH).unwrap();
-        s.ok(&["rm", &s.app]);
+    // At boot there is nobody to ask: the consent is written down.
+    s.power_cut();
+    s.ok(&["up"]);
+    assert_eq!(s.status()["status"], "running");
+    // What the container was started with stays true of it when the controller comes.
+    let (_, report) = preflight(&s, &["--fix", "--allow-degraded"]);
+    assert_eq!(finding(&report, "memory limit").0, "ok");
+    assert!(s.status()["degraded"][0].as_str().unwrap().contains("RLIMIT_AS"), "{}", s.status());
+    s.ok(&["stop", &s.app]);
+    assert_eq!(s.status()["degraded"], serde_json::json!([]), "the next start will have it");
+    unmount("/sys/fs/cgroup/memory", UnmountFlags::DETACH).unwrap();
+    s.ok(&["rm", &s.app]);
 
-        // The maker's consent, signed.
-        s.pack("app.slb", SERVE, "allow_degraded = true\n[limits]\nmemory = \"32M\"\n");
-        let (passes, report) = s.preflight(&[]);
-        assert!(passes && report["verdict"] == "degraded" && report["consent"] == true, "{report}");
-        s.ok(&["install", "app.slb", "--trust", "key.pub"]);
-        assert!(s.status()["degraded"][0].as_str().unwrap().contains("RLIMIT_AS"));
-        s.ok(&["rm", &s.app]);
-        for name in ["net_cls", "net_prio", "perf_event", "hugetlb"] {
-            let _ = fs::remove_dir(Path::new("/sys/fs/cgroup").join(name).join("sluice"));
-        }
-    });
+    // The maker's consent, signed.
+    pack(&s, SERVE, "allow_degraded = true\n[limits]\nmemory = \"32M\"\n");
+    let (passes, report) = preflight(&s, &[]);
+    assert!(passes && report["verdict"] == "degraded" && report["consent"] == true, "{report}");
+    s.ok(&["install", "app.slb", "--trust", "key.pub"]);
+    assert!(s.status()["degraded"][0].as_str().unwrap().contains("RLIMIT_AS"));
+    s.ok(&["rm", &s.app]);
+    for name in ["net_cls", "net_prio", "perf_event", "hugetlb"] {
+        let _ = fs::remove_dir(Path::new("/sys/fs/cgroup").join(name).join("sluice"));
+    }
 }
 
 #[test]
 fn a_disk_that_cannot_hold_the_bundle_is_told_before_anything_is_written() {
-    if !root("a_disk_that_cannot_hold_the_bundle_is_told_before_anything_is_written") {
+    if !root("a_disk_that_cannot_hold_the_bundle_is_told_before_anything_is_written") || !alone() {
         return;
     }
-    private_mounts(|| {
-        let s = Switch::new("disk", SERVE, "");
-        fs::create_dir(s.state()).unwrap();
-        let disk = |flags, options: &std::ffi::CStr| {
-            mount("tmpfs", s.state(), "tmpfs", flags, Some(options)).unwrap();
-        };
-        disk(MountFlags::empty(), c"size=256k");
-        let (passes, report) = s.preflight(&["--allow-degraded"]);
-        assert!(!passes);
-        assert_eq!(finding(&report, "disk").0, "degraded");
-        assert!(finding(&report, "disk").1.contains("is on tmpfs at"), "{report}");
-        let (verdict, text) = finding(&report, "space");
-        assert!(verdict == "fail" && text.starts_with("256 KiB free, and the bundle needs"), "{text}");
-        unmount(s.state(), UnmountFlags::empty()).unwrap();
+    let s = switch("disk", SERVE, "");
+    fs::create_dir(s.state()).unwrap();
+    let disk = |flags, options: &std::ffi::CStr| {
+        mount("tmpfs", s.state(), "tmpfs", flags, Some(options)).unwrap();
+    };
+    disk(MountFlags::empty(), c"size=256k");
+    let (passes, report) = preflight(&s, &["--allow-degraded"]);
+    assert!(!passes);
+    assert_eq!(finding(&report, "disk").0, "degraded");
+    assert!(finding(&report, "disk").1.contains("is on tmpfs at"), "{report}");
+    let (verdict, text) = finding(&report, "space");
+    assert!(verdict == "fail" && text.starts_with("256 KiB free, and the bundle needs"), "{text}");
+    unmount(s.state(), UnmountFlags::empty()).unwrap();
 
-        disk(MountFlags::empty(), c"size=64m,nr_inodes=6");
-        let (_, report) = s.preflight(&["--allow-degraded"]);
-        assert_eq!((finding(&report, "space").0, finding(&report, "inodes").0), ("ok".into(), "fail".into()));
-        unmount(s.state(), UnmountFlags::empty()).unwrap();
+    disk(MountFlags::empty(), c"size=64m,nr_inodes=6");
+    let (_, report) = preflight(&s, &["--allow-degraded"]);
+    assert_eq!((finding(&report, "space").0, finding(&report, "inodes").0), ("ok".into(), "fail".into()));
+    unmount(s.state(), UnmountFlags::empty()).unwrap();
 
-        disk(MountFlags::RDONLY, c"size=64m");
-        let (_, report) = s.preflight(&["--allow-degraded"]);
-        let (verdict, text) = finding(&report, "disk");
-        assert!(verdict == "fail" && text.contains("read-only") && text.contains("--state-dir"), "{text}");
-    });
+    disk(MountFlags::RDONLY, c"size=64m");
+    let (_, report) = preflight(&s, &["--allow-degraded"]);
+    let (verdict, text) = finding(&report, "disk");
+    assert!(verdict == "fail" && text.contains("read-only") && text.contains("--state-dir"), "{text}");
 }
 
 fn sums(paths: &[&str]) -> BTreeMap<String, (String, std::time::SystemTime)> {
@@ -324,89 +229,81 @@ fn beside_another_switchd_nothing_of_it_is_touched_and_nothing_of_ours_is_called
     if !containers(test) {
         return;
     }
-    private_mounts(|| {
-        let s = Switch::new("names", SERVE, "allow_degraded = true\n");
-        // This machine's files with Cumulus's over them, in memory.
-        let over = s.bench.path("over");
-        fs::create_dir(&over).unwrap();
-        mount("tmpfs", &over, "tmpfs", MountFlags::empty(), None).unwrap();
-        for directory in ["etc", "usr/sbin"] {
-            let upper = over.join(directory);
-            let work = over.join(format!("{directory}.work"));
-            fs::create_dir_all(&upper).unwrap();
-            fs::create_dir_all(&work).unwrap();
-            let lower = format!("/{directory}");
-            let options = format!("lowerdir={lower},upperdir={},workdir={}", upper.display(), work.display());
-            let options = std::ffi::CString::new(options).unwrap();
-            if let Err(error) =
-                mount("overlay", &lower, "overlay", MountFlags::empty(), Some(options.as_c_str()))
-            {
-                eprintln!("skipped: {test} needs overlayfs: {error}");
-                return;
+    let s = switch("names", SERVE, "allow_degraded = true\n");
+    // This machine's files with Cumulus's over them, in memory.
+    let over = s.bench.path("over");
+    fs::create_dir(&over).unwrap();
+    mount("tmpfs", &over, "tmpfs", MountFlags::empty(), None).unwrap();
+    for directory in ["etc", "usr/sbin"] {
+        let upper = over.join(directory);
+        let work = over.join(format!("{directory}.work"));
+        fs::create_dir_all(&upper).unwrap();
+        fs::create_dir_all(&work).unwrap();
+        let lower = format!("/{directory}");
+        let options = format!("lowerdir={lower},upperdir={},workdir={}", upper.display(), work.display());
+        let options = std::ffi::CString::new(options).unwrap();
+        if let Err(error) = mount("overlay", &lower, "overlay", MountFlags::empty(), Some(options.as_c_str()))
+        {
+            eprintln!("skipped: {test} needs overlayfs: {error}");
+            return;
+        }
+    }
+    fs::create_dir_all("/etc/cumulus").unwrap();
+    fs::create_dir_all("/etc/systemd/system/multi-user.target.wants").unwrap();
+    let unit = "[Unit]\nDescription=Cumulus Linux Switch Daemon\n[Service]\nExecStart=/usr/sbin/switchd\n";
+    fs::write("/etc/systemd/system/switchd.service", unit).unwrap();
+    fs::write("/usr/sbin/switchd", b"\x7fELF not ours").unwrap();
+    fs::write("/etc/cumulus/switchd.conf", "stats.poll_interval = 2000\n").unwrap();
+    let theirs = ["/etc/systemd/system/switchd.service", "/usr/sbin/switchd", "/etc/cumulus/switchd.conf"];
+    let before = sums(&theirs);
+
+    let (passes, report) = preflight(&s, &[]);
+    assert!(passes && report["profile"] == "cumulus", "{report}");
+    let (verdict, text) = finding(&report, "names");
+    assert!(verdict == "ok" && theirs.iter().all(|path| text.contains(path)), "{text}");
+    s.ok(&["install", "app.slb", "--trust", "key.pub"]);
+    for init in ["sysv", "systemd"] {
+        s.ok(&["autostart", "enable", "--init", init]);
+    }
+    s.ok(&["tend"]);
+    assert!(s.ok(&["autostart", "status"]).contains("enabled for systemd"));
+    let service = fs::read_to_string("/etc/systemd/system/sluice-apps.service").unwrap();
+    assert!(service.contains("--state-dir") && service.contains("switchd.service"), "it starts after theirs");
+
+    // Whatever was written since, and every process that runs below us.
+    let mut walk = vec![over.clone(), s.state(), s.run_dir()];
+    let mut seen = 0;
+    while let Some(directory) = walk.pop() {
+        for entry in fs::read_dir(&directory).unwrap().flatten() {
+            let path = entry.path();
+            if entry.file_type().unwrap().is_dir() {
+                walk.push(path.clone());
             }
+            let shown = format!("/{}", path.strip_prefix(&over).unwrap_or(&path).display());
+            let called = entry.file_name().to_string_lossy().starts_with("switchd");
+            assert!(!called || theirs.contains(&shown.as_str()), "{shown} is ours");
+            seen += 1;
         }
-        fs::create_dir_all("/etc/cumulus").unwrap();
-        fs::create_dir_all("/etc/systemd/system/multi-user.target.wants").unwrap();
-        let unit =
-            "[Unit]\nDescription=Cumulus Linux Switch Daemon\n[Service]\nExecStart=/usr/sbin/switchd\n";
-        fs::write("/etc/systemd/system/switchd.service", unit).unwrap();
-        fs::write("/usr/sbin/switchd", b"\x7fELF not ours").unwrap();
-        fs::write("/etc/cumulus/switchd.conf", "stats.poll_interval = 2000\n").unwrap();
-        let theirs =
-            ["/etc/systemd/system/switchd.service", "/usr/sbin/switchd", "/etc/cumulus/switchd.conf"];
-        let before = sums(&theirs);
+    }
+    assert!(seen > 20, "{seen}");
+    let comm = fs::read_to_string(format!("/proc/{}/comm", s.status()["pid"])).unwrap();
+    assert_ne!(comm.trim(), "switchd");
+    assert_eq!(sums(&theirs), before);
+    s.ok(&["autostart", "disable"]);
+    s.ok(&["rm", &s.app]);
+    assert_eq!(sums(&theirs), before, "and when we leave");
 
-        let (passes, report) = s.preflight(&[]);
-        assert!(passes && report["profile"] == "cumulus", "{report}");
-        let (verdict, text) = finding(&report, "names");
-        assert!(verdict == "ok" && theirs.iter().all(|path| text.contains(path)), "{text}");
-        s.ok(&["install", "app.slb", "--trust", "key.pub"]);
-        for init in ["sysv", "systemd"] {
-            s.ok(&["autostart", "enable", "--init", init]);
-        }
-        s.ok(&["tend"]);
-        assert!(s.ok(&["autostart", "status"]).contains("enabled for systemd"));
-        let service = fs::read_to_string("/etc/systemd/system/sluice-apps.service").unwrap();
-        assert!(
-            service.contains("--state-dir") && service.contains("switchd.service"),
-            "it starts after theirs"
-        );
-
-        // Whatever was written since, and every process that runs below us.
-        let mut walk = vec![over.clone(), s.state(), s.run_dir()];
-        let mut seen = 0;
-        while let Some(directory) = walk.pop() {
-            for entry in fs::read_dir(&directory).unwrap().flatten() {
-                let path = entry.path();
-                if entry.file_type().unwrap().is_dir() {
-                    walk.push(path.clone());
-                }
-                let shown = format!("/{}", path.strip_prefix(&over).unwrap_or(&path).display());
-                let called = entry.file_name().to_string_lossy().starts_with("switchd");
-                assert!(!called || theirs.contains(&shown.as_str()), "{shown} is ours");
-                seen += 1;
-            }
-        }
-        assert!(seen > 20, "{seen}");
-        let comm = fs::read_to_string(format!("/proc/{}/comm", s.status()["pid"])).unwrap();
-        assert_ne!(comm.trim(), "switchd");
-        assert_eq!(sums(&theirs), before);
-        s.ok(&["autostart", "disable"]);
-        s.ok(&["rm", &s.app]);
-        assert_eq!(sums(&theirs), before, "and when we leave");
-
-        // Somebody else's file in a place of ours.
-        fs::write("/etc/init.d/sluice-apps", "#!/bin/sh\n").unwrap();
-        let (passes, report) = s.preflight(&[]);
-        assert!(!passes && finding(&report, "names").1.contains("/etc/init.d/sluice-apps"), "{report}");
-        let (code, _, error) = s.run(&["autostart", "enable", "--init", "sysv"]);
-        assert!(code == 1 && error.contains("move it away"), "{error}");
-        fs::remove_file("/etc/init.d/sluice-apps").unwrap();
-        fs::write(s.bench.path("spec.toml"), "app = \"switchd\"\nversion = \"1\"\n").unwrap();
-        s.bench.pack(&busybox(SERVE).docker_save(), "app.slb");
-        let (passes, report) = s.preflight(&[]);
-        assert!(!passes && finding(&report, "names").1.contains("another name"), "{report}");
-    });
+    // Somebody else's file in a place of ours.
+    fs::write("/etc/init.d/sluice-apps", "#!/bin/sh\n").unwrap();
+    let (passes, report) = preflight(&s, &[]);
+    assert!(!passes && finding(&report, "names").1.contains("/etc/init.d/sluice-apps"), "{report}");
+    let (code, _, error) = s.run(&["autostart", "enable", "--init", "sysv"]);
+    assert!(code == 1 && error.contains("move it away"), "{error}");
+    fs::remove_file("/etc/init.d/sluice-apps").unwrap();
+    fs::write(s.bench.path("spec.toml"), "app = \"switchd\"\nversion = \"1\"\n").unwrap();
+    s.bench.pack(&busybox(SERVE).docker_save(), "app.slb");
+    let (passes, report) = preflight(&s, &[]);
+    assert!(!passes && finding(&report, "names").1.contains("another name"), "{report}");
 }
 
 #[test]
@@ -415,12 +312,7 @@ fn what_is_written_for_boot_starts_and_stops_applications() {
     if !containers(test) {
         return;
     }
-    // What starts at boot mounts control groups, which are not for this machine to keep.
-    private_mounts(boot_files);
-}
-
-fn boot_files() {
-    let s = Switch::new("script", SERVE, "");
+    let s = switch("script", SERVE, "");
     s.ok(&["install", "app.slb", "--trust", "key.pub"]);
     let there = s.bench.path("root with blanks");
     fs::create_dir_all(there.join("etc/init.d")).unwrap();
@@ -524,21 +416,21 @@ fn logs_are_kept_within_bounds_while_they_are_written() {
                   xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"; i=$((i+1)); done; \
                   touch /tmp/written; trap 'exit 0' TERM; \
                   while :; do [ -e /tmp/more ] && { echo more; rm -f /tmp/more; }; sleep 0.05; done";
-    let s = Switch::new("logs", &script.replace("rm -f", "/bin/busybox rm -f"), "");
+    let s = switch("logs", &script.replace("rm -f", "/bin/busybox rm -f"), "");
     s.ok(&["install", "app.slb", "--trust", "key.pub"]);
     s.until("all lines", || s.run(&["exec", &s.app, "--", "/bin/test", "-e", "/tmp/written"]).0 == 0);
     let size = |path: &Path| fs::metadata(path).map_or(0, |m| m.len());
-    let old = s.log().with_extension("1");
-    assert!(size(&s.log()) > 4 * MAX_LOG || size(&old) > 0, "it has written");
+    let old = log(&s).with_extension("1");
+    assert!(size(&log(&s)) > 4 * MAX_LOG || size(&old) > 0, "it has written");
     let said: Value = serde_json::from_str(&s.ok(&["tend", "--json"])).unwrap();
     let row = &said["apps"][0];
     assert!(row["error"].is_null() && row["restarted"].is_null(), "{said}");
-    assert!(size(&s.log()) <= MAX_LOG && size(&old) <= 2 * MAX_LOG, "{} {}", size(&s.log()), size(&old));
+    assert!(size(&log(&s)) <= MAX_LOG && size(&old) <= 2 * MAX_LOG, "{} {}", size(&log(&s)), size(&old));
     assert!(fs::read_to_string(&old).unwrap().contains("line 49999 "), "the end is what is kept");
     assert_eq!(s.ok(&["tend"]), "", "nothing to say, nothing for cron to mail");
     s.ok(&["exec", &s.app, "--", "/bin/touch", "/tmp/more"]);
-    s.until("one more line", || fs::read_to_string(s.log()).unwrap().ends_with("more\n"));
-    assert!(!fs::read(s.log()).unwrap().contains(&0), "no hole where it was cut");
+    s.until("one more line", || fs::read_to_string(log(&s)).unwrap().ends_with("more\n"));
+    assert!(!fs::read(log(&s)).unwrap().contains(&0), "no hole where it was cut");
     assert!(s.ok(&["logs", &s.app]).ends_with("more\n"));
     s.ok(&["rm", &s.app]);
 }
@@ -548,7 +440,7 @@ fn what_ends_by_itself_is_started_again_where_supervision_is_asked_for() {
     if !containers("what_ends_by_itself_is_started_again_where_supervision_is_asked_for") {
         return;
     }
-    let s = Switch::new("tend", SERVE, "");
+    let s = switch("tend", SERVE, "");
     s.ok(&["install", "app.slb", "--trust", "key.pub"]);
     let pid = |status: &Value| status["pid"].as_u64();
     let first = pid(&s.status()).unwrap();

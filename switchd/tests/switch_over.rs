@@ -11,64 +11,31 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Archive, Bench, busybox, containers};
-use serde_json::Value;
-use sluice_switch::bundle::{AppName, Bundle, Trust};
+use common::{Archive, SERVE, Switch, busybox, containers};
+use sluice_switch::bundle::{Bundle, Trust};
 use sluice_switch::digest::Digest;
 use sluice_switch::release::{Machine, Step, SwitchError};
 use sluice_switch::runtime::{Cgroups, Runc, Runtime};
 
-const SERVE: &str = "trap 'exit 0' TERM; while :; do sleep 0.05; done";
-
-/// A switch with bundles of one application, removed at the end however that comes.
-struct Switch {
-    bench: Bench,
-    app: String,
+/// What an application's releases are taken through.
+trait Releases {
+    /// Packs a version whose command is `script` and whose health is a short look at the process, or more.
+    fn pack(&self, version: &str, script: &str, probe: &str) -> Digest;
+    fn install(&self, version: &str) -> (i32, String);
+    /// The version that runs, by a command in it.
+    fn version(&self) -> String;
 }
 
-impl Switch {
-    fn new(name: &str) -> Self {
-        Self { bench: Bench::new(), app: format!("{name}-{}", std::process::id()) }
-    }
-
-    /// Packs a version whose command is `script` and whose health is a short look at the process, or more.
+impl Releases for Switch {
     fn pack(&self, version: &str, script: &str, probe: &str) -> Digest {
-        let (app, bench) = (&self.app, &self.bench);
         let spec = format!(
-            "app = \"{app}\"\nversion = \"{version}\"\nstop_timeout = \"2s\"\ntmpfs = [\"/tmp\"]\n\
+            "version = \"{version}\"\nstop_timeout = \"2s\"\ntmpfs = [\"/tmp\"]\n\
              [health]\n{probe}\ntimeout = \"2s\"\ninterval = \"50ms\"\nsoak = \"200ms\"\n"
         );
-        fs::write(bench.path("spec.toml"), spec).unwrap();
         let mut image = busybox(script);
         image.layers.push(Archive::new().file("etc/version", 0o644, version.as_bytes()).bytes());
-        let bundle = bench.pack(&image.docker_save(), &format!("{version}.slb"));
+        let bundle = self.pack_image(&image, &spec, &format!("{version}.slb"));
         Bundle::open(&bundle, &Trust::Anyone).unwrap().digest
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.bench.command(args);
-        command.env("SLUICE_SWITCH_STATE", self.state()).env("SLUICE_SWITCH_RUN", self.run_dir());
-        command
-    }
-
-    fn state(&self) -> PathBuf {
-        self.bench.path("state")
-    }
-
-    fn run_dir(&self) -> PathBuf {
-        self.bench.path("run")
-    }
-
-    fn run(&self, args: &[&str]) -> (i32, String, String) {
-        let output = self.command(args).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-    }
-
-    fn ok(&self, args: &[&str]) -> String {
-        let (code, out, error) = self.run(args);
-        assert_eq!(code, 0, "{args:?}: {error}");
-        out
     }
 
     fn install(&self, version: &str) -> (i32, String) {
@@ -77,46 +44,8 @@ impl Switch {
         (code, error)
     }
 
-    /// The version that runs, by a command in it.
     fn version(&self) -> String {
         self.ok(&["exec", &self.app, "--", "/bin/cat", "/etc/version"])
-    }
-
-    fn status(&self) -> Value {
-        let (_, out, error) = self.run(&["status", "--json"]);
-        let all: Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {error}"));
-        all["apps"][0].clone()
-    }
-
-    fn id(&self) -> AppName {
-        self.app.parse().unwrap()
-    }
-
-    fn runtime(&self) -> Runc {
-        Runc::new("runc", self.run_dir().join("runc"))
-    }
-
-    fn app_dir(&self) -> PathBuf {
-        self.state().join("apps").join(&self.app)
-    }
-
-    /// Everything that a reboot takes away.
-    fn power_cut(&self) {
-        self.runtime().delete(&self.id()).unwrap();
-        fs::remove_dir_all(self.run_dir()).unwrap();
-    }
-
-    /// The application as if it had never been.
-    fn reset(&self) {
-        let _ = self.runtime().delete(&self.id());
-        let _ = fs::remove_dir_all(self.run_dir());
-        let _ = fs::remove_dir_all(self.state());
-    }
-}
-
-impl Drop for Switch {
-    fn drop(&mut self) {
-        let _ = self.runtime().delete(&self.id());
     }
 }
 
@@ -433,10 +362,8 @@ fn three_updates_of_thirty_megabytes_fit_on_a_disk_of_ninety_three() {
     for version in ["1", "2", "3", "4"] {
         let n: u8 = version.parse().unwrap();
         let spec = format!(
-            "app = \"{}\"\nversion = \"{version}\"\n[health]\nrunning = true\nsoak = \"100ms\"\ninterval = \"50ms\"\n",
-            s.app
+            "version = \"{version}\"\n[health]\nrunning = true\nsoak = \"100ms\"\ninterval = \"50ms\"\n"
         );
-        fs::write(s.bench.path("spec.toml"), spec).unwrap();
         let mut image = busybox(SERVE);
         // 26 MB that stay and 4 MB that change.
         let layer = Archive::new().file("data/same", 0o644, &bytes(99, 26 << 20)).file(
@@ -445,11 +372,11 @@ fn three_updates_of_thirty_megabytes_fit_on_a_disk_of_ninety_three() {
             &bytes(n, 4 << 20),
         );
         image.layers.push(layer.bytes());
-        s.bench.pack(&image.docker_save(), &format!("{version}.slb"));
+        s.pack_image(&image, &spec, &format!("{version}.slb"));
     }
     let mut image = busybox(SERVE);
     image.layers.push(Archive::new().file("data/large", 0o644, &bytes(7, 60 << 20)).bytes());
-    s.bench.pack(&image.docker_save(), "large.slb");
+    s.pack_image(&image, "version = \"4\"\n", "large.slb");
 
     fs::create_dir(s.state()).unwrap();
     let program = env!("CARGO_BIN_EXE_sluice-switch");

@@ -80,6 +80,10 @@ fn remedy(change: &Change, errno: &io::Error) -> String {
             "this kernel's bridge has no VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING): use the traditional form, a \
              bridge for each network"
         }
+        (Change::SetRemote { vlan: Some(_), .. }, Some(Errno::INVAL)) => {
+            "the link does not carry this VLAN in the bridge yet ('bridge vlan show'), or the kernel's bridge has no \
+             VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING)"
+        }
         (Change::CreateBridge { .. }, Some(Errno::OPNOTSUPP)) => {
             "the kernel has no bridges: load its module (modprobe bridge)"
         }

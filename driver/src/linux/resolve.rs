@@ -88,7 +88,7 @@ impl Resolver<'_> {
             None => self.sonic_vxlan(vni, vlan)?,
         };
         let neighbour_link = match form {
-            // SONiC makes a VLAN's link only if the VLAN has an address.
+            // SONiC's vlanmgrd makes a VLAN's link, and may not have done so yet.
             Form::Sonic { .. } => neighbour_link.filter(|link| self.observed.links.contains_key(link)),
             Form::Traditional | Form::VlanAware { .. } => neighbour_link,
         };

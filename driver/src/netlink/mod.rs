@@ -2,7 +2,7 @@
 //!
 //! The kernel carries a request out inside `sendmsg`, under a lock of the whole host, and removing a link waits there
 //! for a grace period of several milliseconds: on the agent's worker threads that would stall sessions that have
-//! nothing to do with links. So the sockets live on a [`Thread`] of their own, which also pins the network namespace:
+//! nothing to do with links. So the sockets live on a thread of their own, which also pins the network namespace:
 //! netlink sockets, ethtool ioctls and `/proc/sys/net` all mean the namespace of the thread that uses them.
 
 mod error;

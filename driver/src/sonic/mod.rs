@@ -35,7 +35,8 @@
 //! What we wrote is listed in the hash `SLUICE|owned` of the same database, one field for each entry, written and
 //! removed in one transaction with the entry. So it lives exactly as long as the entries do: `config save` keeps both,
 //! `config reload` without it drops both, and a switch whose agent lost its state directory still knows. SONiC has no
-//! YANG model for the table and passes over such tables, as over its own that have none. An entry of ours that somebody
+//! YANG model for the table and passes over such tables, as over its own that have none; a patch of `config apply-patch`
+//! may not name it. An entry of ours that somebody
 //! else's refers to (an address on our VLAN) stays until that is gone.
 
 pub mod desired;

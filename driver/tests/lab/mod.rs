@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+#[cfg(target_arch = "x86_64")]
+mod contained;
 mod daemon;
 mod endpoint;
 mod engine;
@@ -33,6 +35,8 @@ mod panel;
 mod switch;
 mod vtep;
 
+#[cfg(target_arch = "x86_64")]
+pub use contained::Contained;
 pub use daemon::Daemon;
 pub use endpoint::Endpoint;
 pub use engine::{Attach, DockerNetwork, Joined, NetworkSpec, call};
@@ -80,7 +84,7 @@ fn obstacle(plan: &Plan) -> Option<String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories: Vec<PathBuf> =
         std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]).collect();
-    const PROGRAMS: [&str; 10] = [
+    const PROGRAMS: [&str; 11] = [
         "ovs-vswitchd",
         "ovsdb-server",
         "ovs-vsctl",
@@ -91,6 +95,7 @@ fn obstacle(plan: &Plan) -> Option<String> {
         "unshare",
         "dockerd",
         "redis-server",
+        "runc",
     ];
     PROGRAMS
         .into_iter()

@@ -19,7 +19,7 @@ pub struct Printed {
 }
 
 impl Printed {
-    fn from(program: &OsStr, output: io::Result<std::process::Output>) -> Self {
+    pub(super) fn from(program: &OsStr, output: io::Result<std::process::Output>) -> Self {
         match output {
             Ok(output) => Self {
                 success: output.status.success(),

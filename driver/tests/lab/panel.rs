@@ -1,6 +1,6 @@
 //! The ports of a switch, and bare-metal servers on them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::endpoint::Endpoint;
 use super::namespace::NetNs;
@@ -63,9 +63,9 @@ impl Panel {
         server
     }
 
-    /// Puts a server's cable into a port.
+    /// Puts a server's cable into a port, and tells when the port was about to get its carrier.
     #[track_caller]
-    pub fn plug(&self, server: &Server, port: &str) {
+    pub fn plug(&self, server: &Server, port: &str) -> Instant {
         let (patch, far) = (format!("patch-{port}"), format!("to-{port}"));
         // A wire with nothing in it that learns: two ports of a bridge that floods.
         let lines = [
@@ -73,11 +73,13 @@ impl Panel {
             vec!["ip", "link", "set", &patch, "up"],
             vec!["ip", "link", "set", &far, "master", &patch],
             vec!["ip", "link", "set", &server.cable, "master", &patch],
-            vec!["ip", "link", "set", &far, "up"],
         ];
         for line in lines {
             self.0.exec(line).expect("a cable in a port");
         }
+        let plugged = Instant::now();
+        self.0.exec(["ip", "link", "set", &far, "up"]).expect("a carrier");
+        plugged
     }
 
     /// Takes a server's cable out of a port, which loses its carrier.

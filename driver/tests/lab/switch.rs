@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Instant;
 
 use super::daemon::Daemon;
 use super::namespace::{NetNs, Printed, Space};
@@ -117,18 +118,9 @@ impl WhiteBox {
         self.agent = None;
     }
 
-    /// Its agent's resident memory, in KiB.
-    #[track_caller]
-    pub fn agent_memory(&self) -> u64 {
-        let pid = self.agent.as_ref().expect("the agent runs").pid();
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its resident size");
-        line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
-    }
-
     /// Its agent's resident memory: all of it, what is its own, and what it shares with its file.
     #[track_caller]
-    pub fn agent_memory_parts(&self) -> String {
+    pub fn agent_memory(&self) -> String {
         let pid = self.agent.as_ref().expect("the agent runs").pid();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
         let part = |name: &str| -> u64 {
@@ -163,10 +155,10 @@ impl WhiteBox {
         self.panel.server(number, port, mtu)
     }
 
-    /// Puts a server's cable into a port.
+    /// Puts a server's cable into a port, and tells when the port was about to get its carrier.
     #[track_caller]
-    pub fn plug(&self, server: &Server, port: &str) {
-        self.panel.plug(server, port);
+    pub fn plug(&self, server: &Server, port: &str) -> Instant {
+        self.panel.plug(server, port)
     }
 
     /// Takes a server's cable out of a port, which loses its carrier.

@@ -1,7 +1,10 @@
-//! Images for tests, made with the tar crate and nothing of ours but the digest.
+//! Images for tests, made with the tar crate and nothing of ours but the digest; and where tests are run.
 
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test program uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod alone;
+mod switch;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,6 +12,9 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use sluice_switch::digest::Digest;
+
+pub(crate) use alone::{alone, unique};
+pub(crate) use switch::{SERVE, Switch, ended};
 
 /// An archive to be.
 pub(crate) struct Archive(tar::Builder<Vec<u8>>);
@@ -234,13 +240,17 @@ impl Bench {
     }
 }
 
-/// Whether the test may go on; otherwise says why it cannot.
-pub(crate) fn root(test: &str) -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        eprintln!("skipped: {test} needs root");
+/// Whether a test may go on, which `needs` something; otherwise says so, or fails where all has to be there.
+pub(crate) fn needed(test: &str, there: bool, needs: &str) -> bool {
+    if !there {
+        assert!(std::env::var_os("SLUICE_REQUIRE_LIVE").is_none(), "{test} needs {needs}");
+        eprintln!("skipped: {test} needs {needs}");
     }
-    root
+    there
+}
+
+pub(crate) fn root(test: &str) -> bool {
+    needed(test, rustix::process::geteuid().is_root(), "root")
 }
 
 /// An image of busybox, whose command is a shell script.
@@ -257,17 +267,8 @@ pub(crate) fn busybox(script: &str) -> Image {
     Image { layers: vec![layer.bytes()], config: json!({ "Cmd": ["/bin/sh", "-c", script] }) }
 }
 
-/// Whether containers can be run here; otherwise says why not.
+/// Whether a test may go on that runs containers, in a process of its own.
 pub(crate) fn containers(test: &str) -> bool {
-    if !root(test) {
-        return false;
-    }
-    let found = |program: &str| Command::new(program).arg("--help").output().is_ok();
-    for program in ["runc", "busybox"] {
-        if !found(program) {
-            eprintln!("skipped: {test} needs {program}");
-            return false;
-        }
-    }
-    true
+    let found = |program: &&str| Command::new(program).arg("--help").output().is_ok();
+    root(test) && ["runc", "busybox"].iter().all(|p| needed(test, found(p), p)) && alone()
 }

@@ -1,10 +1,10 @@
 //! Boxes: each an sshd in a network namespace of its own, with its own /etc, /var/lib, /opt and control groups, and a
 //! PATH with a shell and little else.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,8 @@ use serde_json::Value;
 use sluice_switch::bundle::{Bundle, Trust};
 use sluice_switch::digest::Digest;
 
-use crate::common::{Archive, Bench, busybox, root};
+pub(crate) use crate::common::SERVE;
+use crate::common::{Archive, Bench, alone, busybox, needed, root, unique};
 
 /// Run by sh(1) in new mount and the box's network namespaces.
 const BOX: &str = r#"
@@ -35,29 +36,36 @@ exec /usr/sbin/sshd -D -e -f "$d/sshd_config"
 "#;
 
 /// What a box has in its PATH: what a POSIX shell's script needs, and the runtime.
-const PROGRAMS: [&str; 9] = ["sh", "cat", "mkdir", "mv", "rm", "chmod", "wc", "uname", "runc"];
+const PROGRAMS: [&str; 10] = ["sh", "cat", "mkdir", "mv", "rm", "chmod", "wc", "uname", "runc", "sudo"];
 
-/// What serves as an application.
-pub(crate) const SERVE: &str = "trap 'exit 0' TERM; while :; do sleep 0.05; done";
-
-/// Whether all that boxes need is here; otherwise says what is missing.
+/// Whether a test may go on that needs boxes, in a process of its own.
 pub(crate) fn possible(test: &str) -> bool {
-    if !root(test) {
+    let programs = [
+        "sshd",
+        "ssh",
+        "ssh-keygen",
+        "sudo",
+        "ip",
+        "nsenter",
+        "unshare",
+        "runc",
+        "busybox",
+        "mkfs.ext4",
+        "perl",
+    ];
+    if !root(test) || !programs.iter().all(|p| needed(test, find(p).is_some(), p)) {
         return false;
-    }
-    for program in
-        ["sshd", "ssh", "ssh-keygen", "ip", "nsenter", "unshare", "runc", "busybox", "mkfs.ext4", "perl"]
-    {
-        if find(program).is_none() {
-            eprintln!("skipped: {test} needs {program}");
-            return false;
-        }
     }
     if !Path::new("/sys/fs/cgroup/memory").is_dir() {
         eprintln!("skipped: {test} gives each box its own control groups, which it can in version 1 only");
         return false;
     }
-    true
+    let alone = alone();
+    if alone {
+        // Names of network namespaces are files in /run.
+        must("mount", &["-t", "tmpfs", "tmpfs", "/run"]);
+    }
+    alone
 }
 
 fn find(program: &str) -> Option<PathBuf> {
@@ -75,13 +83,11 @@ fn must(program: &str, args: &[&str]) {
 pub(crate) struct Box1 {
     pub(crate) name: String,
     pub(crate) dir: PathBuf,
-    namespace: String,
-    address: String,
+    pub(crate) address: String,
     sshd: Child,
-    disk: Option<PathBuf>,
 }
 
-/// A workstation and boxes, which are gone with this value.
+/// A workstation and boxes, which are gone with the test's process.
 pub(crate) struct Fleet {
     pub(crate) bench: Bench,
     pub(crate) boxes: Vec<Box1>,
@@ -92,10 +98,8 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// With so many boxes. Those whose place is in `small` have a disk of 93 MB.
     pub(crate) fn new(count: usize, small: &[usize]) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let id = format!("{:x}{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
         let bench = Bench::new();
-        let namespace = format!("slw{id}");
+        let namespace = "workstation".to_owned();
         must("ip", &["netns", "add", &namespace]);
         let keygen = |name: &str| {
             let path = bench.path(name);
@@ -103,9 +107,9 @@ impl Fleet {
         };
         keygen("login");
         keygen("hostkey");
-        let mut fleet = Self { bench, boxes: Vec::new(), app: format!("app-{id}"), namespace };
+        let mut fleet = Self { bench, boxes: Vec::new(), app: format!("app-{}", unique()), namespace };
         for i in 0..count {
-            let new = fleet.start(i, &id, small.contains(&i));
+            let new = fleet.start(i, small.contains(&i));
             fleet.boxes.push(new);
         }
         let mut inventory = String::from("[defaults]\nuser = \"root\"\n");
@@ -125,27 +129,49 @@ impl Fleet {
         options.into_iter().chain(["StrictHostKeyChecking=accept-new"]).map(str::to_owned).collect()
     }
 
-    fn start(&self, i: usize, id: &str, small: bool) -> Box1 {
-        let (name, namespace) = (format!("leaf{}", i + 1), format!("slb{id}x{i}"));
+    fn start(&self, i: usize, small: bool) -> Box1 {
+        let name = format!("leaf{}", i + 1);
         let dir = self.bench.path(&name);
         for sub in ["var", "etc", "work", "bin"] {
             fs::create_dir_all(dir.join(sub)).unwrap();
         }
-        let disk = small.then(|| {
+        // Two people besides root: one who may do all, and one who may not.
+        let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        for (file, more) in [
+            ("passwd", "admin:x:4242:4242::/:/bin/sh\nguest:x:4243:4243::/:/bin/sh\n"),
+            ("shadow", "admin:*:19000:0:99999:7:::\nguest:*:19000:0:99999:7:::\n"),
+        ] {
+            fs::write(
+                dir.join("etc").join(file),
+                fs::read_to_string(Path::new("/etc").join(file)).unwrap() + more,
+            )
+            .unwrap();
+        }
+        mode(&dir.join("etc/shadow"), 0o600);
+        let sudoers = format!(
+            "Defaults secure_path=\"{}\"\nroot ALL=(ALL) ALL\nadmin ALL=(ALL) NOPASSWD: ALL\n",
+            dir.join("bin").display()
+        );
+        fs::write(dir.join("etc/sudoers"), sudoers).unwrap();
+        mode(&dir.join("etc/sudoers"), 0o440);
+        // The way to their programs and keys.
+        for above in dir.ancestors().take_while(|above| above.starts_with(std::env::temp_dir())) {
+            mode(above, 0o711);
+        }
+        if small {
             let image = self.bench.path(&format!("{name}.img"));
             fs::File::create(&image).unwrap().set_len(93 << 20).unwrap();
             must("mkfs.ext4", &["-q", image.to_str().unwrap()]);
             must("mount", &["-o", "loop", image.to_str().unwrap(), dir.join("var").to_str().unwrap()]);
-            dir.join("var")
-        });
+        }
         for program in PROGRAMS {
             std::os::unix::fs::symlink(find(program).unwrap(), dir.join("bin").join(program)).unwrap();
         }
         let (ours, theirs) = (format!("10.71.{i}.1/24"), format!("10.71.{i}.2/24"));
         let address = format!("10.71.{i}.2");
         let link = format!("v{i}");
-        must("ip", &["netns", "add", &namespace]);
-        let (w, n) = (self.namespace.as_str(), namespace.as_str());
+        must("ip", &["netns", "add", &name]);
+        let (w, n) = (self.namespace.as_str(), name.as_str());
         must("ip", &["link", "add", &link, "netns", w, "type", "veth", "peer", "name", "eth0", "netns", n]);
         must("ip", &["-n", w, "addr", "add", &ours, "dev", &link]);
         must("ip", &["-n", w, "link", "set", &link, "up"]);
@@ -153,7 +179,7 @@ impl Fleet {
         must("ip", &["-n", n, "link", "set", "eth0", "up"]);
         must("ip", &["-n", n, "link", "set", "lo", "up"]);
         let config = format!(
-            "ListenAddress {address}\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
+            "Port 22\nPort 2222\nListenAddress {address}\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
              PermitRootLogin yes\nPidFile none\nSetEnv PATH={}\n",
             self.bench.path("hostkey").display(),
             self.bench.path("login.pub").display(),
@@ -162,16 +188,16 @@ impl Fleet {
         fs::write(dir.join("sshd_config"), config).unwrap();
         let log = fs::File::create(dir.join("sshd.log")).unwrap();
         let sshd = Command::new("nsenter")
-            .arg(format!("--net=/run/netns/{namespace}"))
+            .arg(format!("--net=/run/netns/{name}"))
             .args(["unshare", "--mount", "--propagation", "private", "sh", "-c", BOX, "box"])
             .arg(&dir)
-            .arg(&namespace)
+            .arg(format!("{name}-{}", unique()))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .unwrap();
-        let new = Box1 { name, dir, namespace, address, sshd, disk };
+        let new = Box1 { name, dir, address, sshd };
         let end = Instant::now() + Duration::from_secs(20);
         while !fs::read_to_string(new.dir.join("sshd.log")).unwrap().contains("listening") {
             let log = fs::read_to_string(new.dir.join("sshd.log")).unwrap();
@@ -257,39 +283,6 @@ impl Box1 {
         command.args(["--mount", "--net", "--target", &self.sshd.id().to_string(), "sh", "-c", script]);
         command.env("PATH", self.dir.join("bin"));
         command.output().unwrap()
-    }
-}
-
-impl Drop for Fleet {
-    fn drop(&mut self) {
-        for b in &mut self.boxes {
-            let _ = b.inside(
-                "for c in /run/sluice-switch/runc/*; do runc --root /run/sluice-switch/runc delete --force \
-                 \"${c##*/}\"; done",
-            );
-            let _ = b.sshd.kill();
-            let _ = b.sshd.wait();
-            let _ = Command::new("ip").args(["netns", "del", &b.namespace]).status();
-            if let Some(disk) = &b.disk {
-                // What was a session's is gone a little later than its sshd.
-                let end = Instant::now() + Duration::from_secs(5);
-                while !Command::new("umount")
-                    .arg(disk)
-                    .stderr(Stdio::null())
-                    .status()
-                    .is_ok_and(|s| s.success())
-                    && Instant::now() < end
-                {
-                    thread::sleep(Duration::from_millis(50));
-                }
-            }
-            for controller in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
-                let group = controller.path().join(&b.namespace);
-                let _ = fs::remove_dir(group.join("sluice"));
-                let _ = fs::remove_dir(group);
-            }
-        }
-        let _ = Command::new("ip").args(["netns", "del", &self.namespace]).status();
     }
 }
 

@@ -8,4 +8,5 @@ mod common;
 mod cut;
 mod disk;
 mod hostile;
+mod inventory;
 mod rollout;
