@@ -60,6 +60,7 @@ fn bytes_make_the_text_of_ovs_ofctl_and_the_same_bytes() {
     for [text, bytes, printed] in vectors() {
         let flow = decode(bytes);
         let got = flow.entry().to_string();
+        let printed = printed.replace(SAYS_LESS.0, SAYS_LESS.1);
         if got != printed {
             wrong += &format!("\n{text}\nwanted {printed}\n   got {got}");
         }
@@ -70,17 +71,20 @@ fn bytes_make_the_text_of_ovs_ofctl_and_the_same_bytes() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// Open vSwitch's text does not say it all of these: the `max_len` of an `enqueue`, and the `ct` of a resubmit that
-/// names no table.
-const LOSSY: [&str; 2] = ["enqueue", "resubmit(5,,ct)"];
+/// Open vSwitch's text leaves away the `ct` of a resubmit that names no table, and ours does not.
+const SAYS_LESS: (&str, &str) = ("resubmit:5,resubmit(,3)", "resubmit(5,,ct),resubmit(,3)");
+
+/// Text does not say it all of this: its `max_len`.
+const LOSSY: &str = "enqueue";
 
 #[test]
 fn what_is_printed_is_read_as_the_same() {
     let mut wrong = String::new();
     for [text, bytes, printed] in vectors() {
-        if LOSSY.iter().any(|lossy| text.contains(lossy)) {
+        if text.contains(LOSSY) {
             continue;
         }
+        let printed = printed.replace(SAYS_LESS.0, SAYS_LESS.1);
         match printed.parse::<FlowEntry>() {
             Ok(entry) if encode(&FlowMod::add(entry.clone())) == bytes => {}
             Ok(entry) => {

@@ -66,6 +66,10 @@ pub(crate) enum CliError {
     Syntax { place: Place, text: String, source: SyntaxError },
     #[error("cannot read {path}: {source}", path = path.display())]
     Read { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {source}", path = path.display())]
+    Capture { path: PathBuf, source: super::capture::CaptureError },
+    #[error("the capture was not read whole; each line printed above as 'error: …' says why")]
+    CaptureUnread,
     #[error("cannot write the output: {0}")]
     Write(#[source] std::io::Error),
     #[error(

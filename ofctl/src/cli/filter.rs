@@ -7,6 +7,7 @@ use ofctl::sim;
 use ofctl::wire::versions::Version;
 use ofctl::wire::{DecodeError, FlowMod, FlowModCommand, Message, MessageHeader, Prerequisite, Xid};
 
+use super::capture::{self, Capture, Streams};
 use super::error::CliError;
 use super::output::{Kind, Output};
 use super::{Outcome, flows, groups, json, packet, print, versions};
@@ -141,21 +142,26 @@ fn refused(error: DecodeError) -> Refusal {
     Refusal { column: None, problem: error.to_string(), code: Some(error.name()) }
 }
 
-/// A message of any version as JSON, or as text of one line or of several.
-fn shown(bytes: &[u8], as_json: bool, in_one_line: bool) -> Result<String, DecodeError> {
+/// A message of any version as JSON.
+fn object(bytes: &[u8]) -> Result<serde_json::Value, DecodeError> {
     if versions::other_version(bytes).is_some() {
-        if !as_json {
-            return versions::decode(bytes);
-        }
         let (version, xid, message) = ofctl::wire::versions::Message::decode(bytes)?;
-        return Ok(json::versions::message(version, xid, &message).to_string());
+        return Ok(json::versions::message(version, xid, &message));
     }
     let (xid, message) = Message::decode(bytes)?;
-    Ok(match (as_json, in_one_line) {
-        (true, _) => json::message(xid, &message).to_string(),
-        (false, true) => print::one(xid, &message),
-        (false, false) => print::lines(xid, &message),
-    })
+    Ok(json::message(xid, &message))
+}
+
+/// A message of any version as JSON, or as text of one line or of several.
+fn shown(bytes: &[u8], as_json: bool, in_one_line: bool) -> Result<String, DecodeError> {
+    if as_json {
+        return object(bytes).map(|object| object.to_string());
+    }
+    if versions::other_version(bytes).is_some() {
+        return versions::decode(bytes);
+    }
+    let (xid, message) = Message::decode(bytes)?;
+    Ok(if in_one_line { print::one(xid, &message) } else { print::lines(xid, &message) })
 }
 
 pub(crate) fn decode(input: &Path, as_json: bool, output: &mut Output) -> Result<Outcome, CliError> {
@@ -169,11 +175,16 @@ pub(crate) fn decode(input: &Path, as_json: bool, output: &mut Output) -> Result
     })
 }
 
-/// Prints a stream of messages, as `ovs-ofctl ofp-parse` does.
-pub(crate) fn stream(input: &Path, as_json: bool, output: &mut Output) -> Result<Outcome, CliError> {
+fn whole(input: &Path) -> Result<Vec<u8>, CliError> {
     let mut bytes = Vec::new();
     let read = open(input)?.read_to_end(&mut bytes);
     read.map_err(|source| CliError::Read { path: input.to_owned(), source })?;
+    Ok(bytes)
+}
+
+/// Prints a stream of messages, as `ovs-ofctl ofp-parse` does.
+pub(crate) fn stream(input: &Path, as_json: bool, output: &mut Output) -> Result<Outcome, CliError> {
+    let bytes = whole(input)?;
     let (mut rest, mut messages, mut wrong) = (bytes.as_slice(), 0, 0);
     while !rest.is_empty() {
         messages += 1;
@@ -198,4 +209,51 @@ pub(crate) fn stream(input: &Path, as_json: bool, output: &mut Output) -> Result
         rest = after;
     }
     if wrong > 0 { Err(CliError::LinesRefused(wrong, messages)) } else { Ok(Outcome::Done) }
+}
+
+/// Prints the messages in the TCP connections of a capture, as `ovs-ofctl ofp-parse-pcap` does.
+pub(crate) fn captured(
+    input: &Path,
+    ports: &[u16],
+    as_json: bool,
+    output: &mut Output,
+) -> Result<Outcome, CliError> {
+    let ports = if ports.is_empty() { &capture::PORTS } else { ports };
+    let bytes = whole(input)?;
+    let failed = |source| CliError::Capture { path: input.to_owned(), source };
+    let mut capture = Capture::new(&bytes).map_err(failed)?;
+    let (mut streams, mut between, mut wrong) = (Streams::default(), "", false);
+    while let Some(segment) = capture.segment() {
+        let segment = segment.map_err(failed)?;
+        let direction = segment.direction;
+        if ![direction.src.1, direction.dst.1].iter().any(|port| ports.contains(port)) {
+            continue;
+        }
+        for message in streams.take(segment) {
+            let text = if as_json {
+                object(&message).map(|mut object| {
+                    object["from"] = format!("{}.{}", direction.src.0, direction.src.1).into();
+                    object["to"] = format!("{}.{}", direction.dst.0, direction.dst.1).into();
+                    object.to_string()
+                })
+            } else {
+                let text = shown(&message, false, false);
+                text.map(|text| format!("{between}{direction}:\n{}", text.trim_end()))
+            };
+            between = "\n";
+            match text {
+                Ok(text) => output.line(text)?,
+                Err(error) => {
+                    wrong = true;
+                    let line = format_args!("error: {direction}: {error} ({})", error.name());
+                    output.coloured(Kind::Error, line)?;
+                }
+            }
+        }
+    }
+    for (direction, why) in streams.unread() {
+        wrong = true;
+        output.coloured(Kind::Error, format_args!("error: {direction}: {why}"))?;
+    }
+    if wrong { Err(CliError::CaptureUnread) } else { Ok(Outcome::Done) }
 }

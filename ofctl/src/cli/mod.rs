@@ -5,6 +5,7 @@
 
 mod acl;
 mod args;
+mod capture;
 mod conntrack;
 mod controller;
 mod error;
@@ -90,6 +91,7 @@ fn run(cli: Cli) -> Result<Outcome, CliError> {
         }
         Command::Decode { json, input } => filter::decode(&input, json, &mut output),
         Command::OfpParse { file, json } => filter::stream(&file, json, &mut output),
+        Command::OfpParsePcap { file, ports, json } => filter::captured(&file, &ports, json, &mut output),
         Command::Test { files, ovs, only, json } => {
             let place = if ovs { scenarios::Place::OpenVSwitch } else { scenarios::Place::Memory };
             scenarios::run(&files, place, only.as_deref(), json, &mut output)
@@ -219,6 +221,7 @@ async fn talk(command: Command, connect: &args::Connect, output: &mut Output) ->
         | Command::PortRange { .. }
         | Command::Acl { .. }
         | Command::ComposePacket { .. }
-        | Command::OfpParse { .. } => unreachable!("they are carried out without a session"),
+        | Command::OfpParse { .. }
+        | Command::OfpParsePcap { .. } => unreachable!("they are carried out without a session"),
     }
 }

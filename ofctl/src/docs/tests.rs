@@ -468,3 +468,43 @@ fn the_database_methods_that_are_there_are_said() {
     let there = listed.iter().filter(|row| row[1].starts_with("yes")).map(|row| code(row[0]).to_owned());
     assert_eq!(there.collect::<BTreeSet<_>>(), said);
 }
+
+#[test]
+fn the_database_notifications_that_are_taken_are_said() {
+    use serde_json::json;
+    let now = std::time::Instant::now();
+    let is_taken = |method: &str| {
+        let mut session = crate::ovsdb::Session::new(now, Default::default());
+        session.monitor("Open_vSwitch", Vec::new(), crate::ovsdb::Uuid::ZERO);
+        session.lock("a");
+        let zero = crate::ovsdb::Uuid::ZERO.to_string();
+        for answer in [
+            json!({"id": 1, "result": [false, zero, {}], "error": null}),
+            json!({"id": 2, "result": {"locked": false}, "error": null}),
+        ] {
+            session.receive(now, answer.to_string().as_bytes()).expect("an answer");
+        }
+        while session.poll_event().is_some() {}
+        let parameters = match method {
+            "update" | "update2" => json!([1, {}]),
+            "update3" => json!([1, zero, {}]),
+            "locked" | "stolen" => json!(["a"]),
+            _ => json!([1]),
+        };
+        let said = json!({"id": null, "method": method, "params": parameters}).to_string();
+        session.receive(now, said.as_bytes()).is_err() || session.poll_event().is_some()
+    };
+    for row in rows("OVSDB notifications") {
+        assert!(is_taken(code(row[0])), "{row:?}");
+    }
+    assert!(!is_taken("tomorrow"));
+}
+
+#[test]
+fn every_application_is_listed() {
+    let modules = include_str!("../kit/apps/mod.rs").lines();
+    let modules: Vec<&str> =
+        modules.filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';')).collect();
+    assert!(modules.len() > 5, "{modules:?}");
+    compare("Applications", &modules);
+}

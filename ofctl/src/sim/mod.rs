@@ -18,8 +18,9 @@
 //! and by dp_hash; `NORMAL` with addresses learned, access, trunk and native ports, without bonds, mirrors, spanning
 //! trees and multicast snooping.
 //!
-//! Without effect: note, sample, queues. Errors in the verdict: encap and decap (so NSH), ct of fragments and with
-//! `alg`, controllers that pause a packet. Tunnel options have 128 bits. Where Open vSwitch begins a hash at
+//! Without effect: note, sample, queues, and `alg` in a ct: the connections that FTP's and TFTP's packets announce are
+//! not expected. Errors in the verdict: encap and decap (so NSH), ct of fragments that are to be put together (smaller
+//! ones are invalid, as there), controllers that pause a packet. Tunnel options have 128 bits. Where Open vSwitch begins a hash at
 //! random when it starts (addresses and ports of a `nat` with a range), it begins at zero here.
 //!
 //! ```

@@ -78,11 +78,9 @@ impl Key {
 impl Pipeline<'_> {
     /// `ct`, ovs-actions(7).
     pub(super) fn ct(&mut self, ct: &Ct) -> Result<(), RunError> {
-        if ct.alg != 0 {
-            return Err(self.unsupported(format!("ct(alg={}): related connections are not followed", ct.alg)));
-        }
-        if self.packet.key.is_fragment() {
-            return Err(self.unsupported("ct of a fragment: nothing is put together here".to_owned()));
+        if self.packet.key.is_fragment() && waits(self.packet.frame()) {
+            let what = "ct of a fragment that waits for the others: nothing is put together here";
+            return Err(self.unsupported(what.to_owned()));
         }
         let zone = match ct.zone {
             CtZone::Number(number) => number,
@@ -136,6 +134,10 @@ impl Pipeline<'_> {
         connections.track(&mut self.packet.rewriter.frame, &mut self.seen, &request, now);
         let state = self.seen.state;
         self.note(format!("zone {zone}: {}", state_text(state)));
+        if ct.alg != 0 {
+            let name = algorithm(ct.alg);
+            self.note(format!("alg={name}: connections that the payload announces are not expected here"));
+        }
         if self.packet.frame() != before {
             let translated = Packet::new(self.packet.in_port(), self.packet.frame());
             self.note(format!("translated to {translated}"));
@@ -182,6 +184,34 @@ impl Pipeline<'_> {
         self.carry_out(table, rule, table <= self.table)?;
         self.shown_depth -= 1;
         Ok(())
+    }
+}
+
+/// The sizes of IPv4 and IPv6 packets below which a fragment that is not the last is none to Open vSwitch's userspace
+/// datapath (`ipf-set-min-frag`, ovs-vswitchd(8)): tracking it finds it invalid.
+const LEAST_FRAGMENT: [usize; 2] = [1200, 1280];
+
+/// True if tracking would keep this fragment until it has the datagram's others.
+fn waits(frame: &[u8]) -> bool {
+    let mut l3 = frame.get(12..).unwrap_or_default();
+    while let [0x81, 0x00, ..] | [0x88, 0xa8, ..] = l3 {
+        l3 = l3.get(4..).unwrap_or_default();
+    }
+    let word = |at: usize| l3.get(at..at + 2).map_or(0, |word| u16::from_be_bytes([word[0], word[1]]));
+    // Behind the Ethernet type. In IPv6, the fragment header comes first, or it is taken as the last.
+    let (length, is_last, least) = match word(0) {
+        0x0800 => (usize::from(word(4)), word(8) & 0x2000 == 0, LEAST_FRAGMENT[0]),
+        _ => (40 + usize::from(word(6)), l3.get(8) != Some(&44) || word(44) & 1 == 0, LEAST_FRAGMENT[1]),
+    };
+    is_last || length >= least
+}
+
+/// The name of a number of `ct`'s `alg`, which is the protocol's well-known port.
+fn algorithm(number: u16) -> String {
+    match number {
+        21 => "ftp".to_owned(),
+        69 => "tftp".to_owned(),
+        other => other.to_string(),
     }
 }
 

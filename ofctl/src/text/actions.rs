@@ -93,7 +93,10 @@ impl fmt::Display for Action {
             }
             Action::DecNshTtl => out.write_str("dec_nsh_ttl"),
             // Open vSwitch does not say that it is one with conntrack fields where it says no table.
-            Action::ResubmitCt { port, table: TableId::ALL } => write!(out, "resubmit:{}", Port16(*port)),
+            // Open vSwitch prints what the same without `ct` would be.
+            Action::ResubmitCt { port, table: TableId::ALL } => {
+                write!(out, "resubmit({},,ct)", Port16(*port))
+            }
             Action::ResubmitCt { port: IN_PORT_16, table } => write!(out, "resubmit(,{table},ct)"),
             Action::ResubmitCt { port, table } => write!(out, "resubmit({},{table},ct)", Port16(*port)),
             Action::CtClear => out.write_str("ct_clear"),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::parse_flow::Protocols;
 use super::value::Masked;
 use crate::wire::{Field, FieldMatch, Match};
 
@@ -235,9 +236,9 @@ fn in_order(matching: &Match) -> impl Iterator<Item = (usize, &FieldMatch)> {
 /// How many fields stand before the protocol's short name.
 const BEFORE_PROTOCOL: usize = 15;
 
-/// Names that a match prints, where they are not the field's own.
-fn printed_name(field: Field) -> &'static str {
-    match field {
+/// The name that a match of these protocols prints for a field: Open vSwitch's where that means this field here.
+fn printed_name(field: Field, protocols: &Protocols) -> &'static str {
+    let usual = match field {
         Field::InPort => "in_port",
         Field::EthSrc => "dl_src",
         Field::EthDst => "dl_dst",
@@ -248,8 +249,13 @@ fn printed_name(field: Field) -> &'static str {
         Field::Icmpv6Type => "icmp_type",
         Field::Icmpv6Code => "icmp_code",
         Field::IpFrag => "nw_frag",
-        _ => field.name(),
-    }
+        Field::Icmpv4Type | Field::Icmpv4Code | Field::IpProto => field.name(),
+        // Whatever the protocol, there is only one field of this name.
+        _ => return field.name(),
+    };
+    // A field without its protocol is nothing that a switch takes, but it is to be shown as what it is.
+    let own = [usual, field.name(), field.spec().alias];
+    own.into_iter().find(|name| protocols.call(field, name)).unwrap_or(usual)
 }
 
 /// What the protocol's short name says, and so is not said again.
@@ -278,6 +284,7 @@ impl Protocol {
 impl fmt::Display for Match {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let protocol = Protocol::of(self);
+        let protocols = Protocols::matched(self);
         let mut separator = "";
         let mut comma = |out: &mut fmt::Formatter<'_>| {
             let written = out.write_str(separator);
@@ -328,7 +335,7 @@ impl fmt::Display for Match {
                     write!(
                         out,
                         "{}={}",
-                        printed_name(field),
+                        printed_name(field, &protocols),
                         Masked(field, condition.value, condition.mask)
                     )?;
                 }

@@ -261,15 +261,14 @@ impl fmt::Display for EncapProperty {
         match self {
             EncapProperty::NshMdType(md_type) => write!(out, "md_type={md_type}"),
             EncapProperty::NshTlv { class, kind, value } => {
-                // Leading zeros are not printed, as Open vSwitch has it.
-                let start = value.iter().position(|&byte| byte != 0).unwrap_or(value.len());
                 write!(out, "tlv({class:#06x},{kind},0x")?;
-                match value[start..].split_first() {
-                    Some((first, rest)) => {
+                match value.split_first() {
+                    // Without the zero, as Open vSwitch has it. It leaves away bytes of zero as well, and so the length.
+                    Some((first @ 1.., rest)) => {
                         write!(out, "{first:x}")?;
                         write_hex(rest, out)?;
                     }
-                    None => out.write_str("0")?,
+                    _ => write_hex(value, out)?,
                 }
                 out.write_str(")")
             }

@@ -31,7 +31,7 @@ fn words(span: Span<'_>) -> impl Iterator<Item = Word<'_>> {
 
 /// What the flow says of its protocols; some names mean other fields by it.
 #[derive(Default)]
-struct Protocols {
+pub(super) struct Protocols {
     eth_type: Option<u16>,
     ip_proto: Option<u8>,
 }
@@ -62,23 +62,41 @@ impl Protocols {
         matches!(self.eth_type, Some(IPV4 | IPV6))
     }
 
+    /// What a match says of them.
+    pub(super) fn matched(matching: &Match) -> Protocols {
+        Protocols {
+            eth_type: matching.exact(Field::EthType).map(|value| value.to_u64() as u16),
+            ip_proto: matching.exact(Field::IpProto).map(|value| value.to_u64() as u8),
+        }
+    }
+
+    /// True if this is what the name means here.
+    pub(super) fn call(&self, field: Field, name: &str) -> bool {
+        self.named(name) == Ok(Some(field))
+    }
+
     /// The field that a name means.
     fn field(&self, name: Span<'_>) -> Result<Option<Field>, ParseError> {
-        let needs =
-            |needs| Err(name.error(ParseProblem::NeedsProtocol { name: name.text.to_owned(), needs }));
-        Ok(Some(match name.text {
+        let text = name.text;
+        let needs = |needs| name.error(ParseProblem::NeedsProtocol { name: text.to_owned(), needs });
+        self.named(text).map_err(needs)
+    }
+
+    /// The same; without a protocol of which the name needs one, what that may be.
+    fn named(&self, name: &str) -> Result<Option<Field>, &'static str> {
+        Ok(Some(match name {
             "in_port" => Field::InPort,
             "nw_src" if self.is_arp() => Field::ArpSpa,
             "nw_dst" if self.is_arp() => Field::ArpTpa,
             "nw_proto" if self.is_arp() => Field::ArpOp,
-            "tp_src" | "tp_dst" => match (self.is_ip().then_some(self.ip_proto).flatten(), name.text) {
+            "tp_src" | "tp_dst" => match (self.is_ip().then_some(self.ip_proto).flatten(), name) {
                 (Some(6), "tp_src") => Field::TcpSrc,
                 (Some(6), _) => Field::TcpDst,
                 (Some(17), "tp_src") => Field::UdpSrc,
                 (Some(17), _) => Field::UdpDst,
                 (Some(132), "tp_src") => Field::SctpSrc,
                 (Some(132), _) => Field::SctpDst,
-                _ => return needs("tcp, udp or sctp"),
+                _ => return Err("tcp, udp or sctp"),
             },
             "icmp_type" if self.eth_type == Some(IPV6) => Field::Icmpv6Type,
             "icmp_code" if self.eth_type == Some(IPV6) => Field::Icmpv6Code,
@@ -98,6 +116,32 @@ fn set_once(
         return Err(word.name.error(ParseProblem::Twice(word.name.text.to_owned())));
     }
     matching.set(field, value.into(), mask.into());
+    Ok(true)
+}
+
+/// The bit of `vlan_vid` that says that there is a tag, `OFPVID_PRESENT`.
+const PRESENT: u16 = 0x1000;
+
+/// Sets a tag's identifier; a priority that came before it has said no more than that there is a tag.
+fn set_tag(matching: &mut Match, word: Word<'_>, value: u16, mask: u16) -> Result<bool, ParseError> {
+    let only_present = matching.get(Field::VlanVid).is_some_and(|known| known.mask == PRESENT.into());
+    if !(only_present && matching.get(Field::VlanPcp).is_some()) {
+        set_once(matching, word, Field::VlanVid, value.into(), mask.into())?;
+    }
+    matching.set(Field::VlanVid, value.into(), mask.into());
+    if value & mask == 0 {
+        // Open vSwitch, too, forgets the priority of a tag that need not be there.
+        matching.set(Field::VlanPcp, 0u8.into(), 0u8.into());
+    }
+    Ok(true)
+}
+
+/// Sets a tag's priority, which says that there is a tag, whatever was said of that before.
+fn set_priority(matching: &mut Match, word: Word<'_>, pcp: u8) -> Result<bool, ParseError> {
+    set_once(matching, word, Field::VlanPcp, pcp.into(), 7)?;
+    let known = matching.get(Field::VlanVid).map(|vid| (vid.value.to_u64() as u16, vid.mask.to_u64() as u16));
+    let (value, mask) = known.unwrap_or_default();
+    matching.set(Field::VlanVid, (value | PRESENT).into(), (mask | PRESENT).into());
     Ok(true)
 }
 
@@ -124,22 +168,17 @@ fn add_condition(matching: &mut Match, protocols: &Protocols, word: Word<'_>) ->
             let vid: u16 = parse_sized(word.value()?, "a VLAN")?;
             match vid {
                 // ovs-ofctl's way to say "no tag".
-                0xffff => set_once(matching, word, Field::VlanVid, 0, 0x1fff),
-                0..0x1000 => set_once(matching, word, Field::VlanVid, u128::from(vid) | 0x1000, 0x1fff),
+                0xffff => set_tag(matching, word, 0, 0x1fff),
+                0..PRESENT => set_tag(matching, word, vid | PRESENT, 0x1fff),
                 _ => Err(word.value()?.bad_value("a VLAN")),
             }
         }
-        "dl_vlan_pcp" => {
+        "dl_vlan_pcp" | "vlan_pcp" => {
             let pcp: u8 = parse_sized(word.value()?, "a VLAN priority")?;
             if pcp > 7 {
                 return Err(word.value()?.bad_value("a VLAN priority"));
             }
-            set_once(matching, word, Field::VlanPcp, pcp.into(), 7)?;
-            // A priority says that there is a tag.
-            if matching.get(Field::VlanVid).is_none() {
-                matching.set(Field::VlanVid, 0x1000u16.into(), 0x1000u16.into());
-            }
-            Ok(true)
+            set_priority(matching, word, pcp)
         }
         "nw_tos" => {
             let tos: u8 = parse_sized(word.value()?, "a type of service")?;
@@ -173,13 +212,10 @@ fn add_condition(matching: &mut Match, protocols: &Protocols, word: Word<'_>) ->
                     return Ok(true);
                 }
             }
-            if field == Field::VlanVid
-                && matching.get(field).is_some_and(|known| known.mask == 0x1000u16.into())
-            {
-                matching.set(field, value, mask);
-                return Ok(true);
+            match field {
+                Field::VlanVid => set_tag(matching, word, value.to_u64() as u16, mask.to_u64() as u16),
+                _ => set_once(matching, word, field, value.to_u128(), mask.to_u128()),
             }
-            set_once(matching, word, field, value.to_u128(), mask.to_u128())
         }
     }
 }

@@ -117,8 +117,6 @@ impl fmt::Display for Masked {
                 Some(length) => write!(out, "{}/{length}", value.to_ipv6()),
                 None => write!(out, "{}/{}", value.to_ipv6(), mask.to_ipv6()),
             },
-            // Open vSwitch leaves this mask away.
-            _ if field == Field::TunGbpFlags => Hex(value.to_u128()).fmt(out),
             Format::Decimal if field.bits_wide() == 8 => {
                 write!(out, "{:#04x}/{:#04x}", value.to_u128(), mask.to_u128())
             }
@@ -208,7 +206,12 @@ pub(super) fn parse_value(field: Field, span: Span<'_>) -> Result<FieldValue, su
     };
     // A load takes plain numbers for addresses too.
     let parsed = parsed.or_else(|| parse_number(text).map(Into::into));
-    parsed.filter(|&value| (value & field.exact_mask()) == value).ok_or_else(|| span.bad_value(field.name()))
+    // Bits without a name are none that a switch takes.
+    let allowed = match flag_names(field.spec().format) {
+        Some(names) => names.iter().fold(0, |all, (bit, _)| all | bit).into(),
+        None => field.exact_mask(),
+    };
+    parsed.filter(|&value| (value & allowed) == value).ok_or_else(|| span.bad_value(field.name()))
 }
 
 /// A value and mask of a field.

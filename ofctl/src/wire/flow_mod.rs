@@ -183,17 +183,28 @@ impl FlowMod {
     }
 
     pub(crate) fn take(input: &mut Reader<'_>) -> Result<FlowMod, DecodeError> {
-        let mut flow = Self::take_fixed(input)?;
-        input.skip(2)?;
-        flow.matching = Match::take(input)?;
-        flow.instructions = Instructions::take(input)?;
-        flow.check_goto()?;
-        check_flags(flow.flags)?;
+        let (flow, _) = Self::take_as(input, Match::take, |_, input| Instructions::take(input))?;
         Ok(flow)
     }
 
+    /// Takes a body whose match and instructions are read in this way, and the number that stands before the match.
+    #[inline]
+    pub(super) fn take_as<'a>(
+        input: &mut Reader<'a>,
+        matching: impl FnOnce(&mut Reader<'a>) -> Result<Match, DecodeError>,
+        instructions: impl FnOnce(&Match, &mut Reader<'a>) -> Result<Instructions, DecodeError>,
+    ) -> Result<(FlowMod, u16), DecodeError> {
+        let mut flow = Self::take_fixed(input)?;
+        let last = input.u16()?;
+        flow.matching = matching(input)?;
+        flow.instructions = instructions(&flow.matching, input)?;
+        flow.check_goto()?;
+        check_flags(flow.flags)?;
+        Ok((flow, last))
+    }
+
     /// A packet only ever goes on.
-    pub(super) fn check_goto(&self) -> Result<(), DecodeError> {
+    fn check_goto(&self) -> Result<(), DecodeError> {
         match self.instructions.goto {
             Some(goto) if self.table != TableId::ALL && goto <= self.table => {
                 Err(DecodeError::Refused { what: "goto_table", error: "OFPBIC_BAD_TABLE_ID" })
@@ -204,7 +215,7 @@ impl FlowMod {
 
     /// Takes what stands before the match, but for the padding there.
     #[inline]
-    pub(super) fn take_fixed(input: &mut Reader<'_>) -> Result<FlowMod, DecodeError> {
+    fn take_fixed(input: &mut Reader<'_>) -> Result<FlowMod, DecodeError> {
         let cookie = Cookie(input.u64()?);
         let cookie_mask = input.u64()?;
         let table = TableId(input.u8()?);

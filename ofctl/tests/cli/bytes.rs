@@ -218,7 +218,7 @@ const NOT_COMPARED: &[(&str, &str)] = &[
     ("insert-buckets", "both refuse: a command of OpenFlow 1.5"),
     ("remove-buckets", "both refuse: a command of OpenFlow 1.5"),
     ("ofp-parse", "sends nothing; prints the same of each recorded message, see `filters`"),
-    ("ofp-parse-pcap", "not here: reads captures"),
+    ("ofp-parse-pcap", "sends nothing; prints the same of a capture, see `filters`"),
 ];
 
 /// What a command sent, of that which must be the same.

@@ -290,3 +290,85 @@ fn a_stream_of_messages_is_printed_as_ovs_ofctl_prints_it() {
         "{out}"
     );
 }
+
+/// A TCP segment in an Ethernet frame, as a capture has it.
+fn segment(ends: [(u8, u16); 2], sequence: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let [src, dst] = ends.map(|(last, _)| std::net::IpAddr::from([127, 0, 0, last]));
+    let mac = ofctl::MacAddr([2, 0, 0, 0, 0, 1]);
+    let frame = ofctl::packet::Frame::between(mac, mac).ip(src, dst);
+    let mut bytes = frame.tcp_flags(ends[0].1, ends[1].1, flags).payload(payload).build();
+    bytes[38..42].copy_from_slice(&sequence.to_be_bytes());
+    bytes
+}
+
+/// A file in the pcap format.
+fn pcap(frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut file = Vec::new();
+    for number in [0xa1b2_c3d4, 4 << 16 | 2, 0, 0, 65535, 1u32] {
+        file.extend(number.to_le_bytes());
+    }
+    for frame in frames {
+        let length = frame.len() as u32;
+        for number in [1, 2, length, length] {
+            file.extend(u32::to_le_bytes(number));
+        }
+        file.extend_from_slice(frame);
+    }
+    file
+}
+
+#[test]
+fn the_messages_of_a_capture_are_printed_as_ovs_ofctl_prints_them() {
+    const SYN: u8 = 2;
+    const DATA: u8 = 0x18;
+    let messages = include_str!("../vectors/messages.txt").lines().filter(|line| line.starts_with("04"));
+    // ovs-ofctl describes packets, where we show bytes: see `decode_says_what_ovs_ofctl_says`.
+    let messages = messages.filter(|line| !line.starts_with("040d") && !line.starts_with("0412"));
+    let stream: Vec<u8> = messages.clone().flat_map(unhex).collect();
+    let (controller, switch, web) = ((1, 6653), (2, 50000), (3, 80));
+    let mut frames = vec![segment([switch, controller], 99, SYN, b"")];
+    let mut sequence = 100;
+    for piece in stream.chunks(50) {
+        frames.push(segment([switch, controller], sequence, DATA, piece));
+        // Sent again, and between the others something else.
+        frames.push(segment([switch, controller], sequence, DATA, piece));
+        frames.push(segment([switch, web], sequence, DATA, b"GET / HTTP/1.0"));
+        sequence += piece.len() as u32;
+    }
+    // The other direction, of which the beginning was missed.
+    let barrier = unhex("0415000800000007");
+    frames.push(segment([controller, switch], 7, DATA, &barrier));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("capture").display().to_string();
+    std::fs::write(&path, pcap(&frames)).unwrap();
+
+    let (ours, status) = filter(&["ofp-parse-pcap", &path], "");
+    assert_eq!(status, 0, "{ours}");
+    let count = messages.count() + 1;
+    assert_eq!(ours.matches("127.0.0.2.50000 > 127.0.0.1.6653:\n").count() + 1, count);
+    assert!(
+        ours.ends_with("\n\n127.0.0.1.6653 > 127.0.0.2.50000:\nOFPT_BARRIER_REPLY (OF1.3) (xid=0x7):\n"),
+        "{ours}"
+    );
+    if missing(&["ovs-ofctl"], false).is_none() {
+        let theirs = std::process::Command::new("ovs-ofctl")
+            .args(["--no-names", "ofp-parse-pcap", &path])
+            .output()
+            .unwrap();
+        let theirs = text(&theirs.stdout);
+        let heads = |text: &str| -> Vec<String> {
+            let heads = text.lines().filter(|line| line.contains(" > ") || line.contains("(OF1.3) (xid="));
+            heads.map(|line| line.split_once("):").map_or(line, |(head, _)| head).to_owned()).collect()
+        };
+        assert_eq!(heads(&ours), heads(&theirs));
+    }
+    // By other ports; as objects; and what is not read is told.
+    assert_eq!(filter(&["ofp-parse-pcap", &path, "6633"], ""), (String::new(), 0));
+    let (objects, status) = filter(&["ofp-parse-pcap", "--json", &path, "50000"], "");
+    assert!(status == 1 && objects.contains("error: 127.0.0.2.50000 > 127.0.0.3.80: "), "{objects}");
+    let (objects, _) = filter(&["ofp-parse-pcap", "--json", &path, "6653"], "");
+    assert_eq!(objects.lines().count(), count);
+    assert!(objects.lines().all(|line| line.contains(r#""to":"127.0.0."#)), "{objects}");
+    std::fs::write(&path, b"no capture, but long enough").unwrap();
+    assert_eq!(filter(&["ofp-parse-pcap", &path], "").1, 1);
+}

@@ -5,6 +5,8 @@
 mod fake;
 mod malformed;
 mod secured;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};

@@ -1,49 +1,19 @@
 //! Messages that are none, sent to a live controller.
 
-use ofctl::MacAddr;
-use ofctl::wire::{ErrorCode, Message, OfPort, PortDescription, PortReason, PortStatus, Xid};
+use ofctl::wire::{ErrorCode, Message, PortReason, PortStatus, Xid};
 
+use super::support::random::Random;
+use super::support::{recorder, unhex};
 use super::{Running, answers, packet, quick};
-
-/// Numbers without end, the same each time.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        // The constants of Knuth's MMIX.
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        self.0 >> 33
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        self.next() as usize % n
-    }
-}
 
 /// What Open vSwitch's own tools put on the wire, and what a switch says by itself.
 fn corpus() -> Vec<Vec<u8>> {
     let recorded = [include_str!("../vectors/messages.txt"), include_str!("../vectors/flow_mods.txt")];
     let lines = recorded.into_iter().flat_map(str::lines);
     let hex = lines.filter(|line| !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    let unhex = |line: &str| -> Vec<u8> {
-        (0..line.len() / 2).map(|i| u8::from_str_radix(&line[2 * i..2 * i + 2], 16).unwrap()).collect()
-    };
-    let port = PortDescription {
-        port: OfPort(3),
-        address: MacAddr([2, 0, 0, 0, 0, 3]),
-        name: "p3".to_owned(),
-        config: 0,
-        state: 0,
-        current: 0,
-        advertised: 0,
-        supported: 0,
-        peer: 0,
-        current_speed: 0,
-        max_speed: 0,
-    };
     let own = [
         Message::PacketIn(packet(1)),
-        Message::PortStatus(PortStatus { reason: PortReason::Modify, port }),
+        Message::PortStatus(PortStatus { reason: PortReason::Modify, port: recorder::port() }),
         Message::EchoRequest(vec![1, 2, 3]),
         Message::BarrierReply,
     ];
@@ -77,23 +47,23 @@ async fn ten_thousand_malformed_messages_are_each_answered_by_their_error() {
 
     let corpus = corpus();
     assert!(corpus.len() > 100);
-    let mut random = Random(1);
+    let mut random = Random::seeded(1);
     let mut refused = 0;
     let mut errors = std::collections::BTreeSet::new();
     for number in 0u32.. {
         if refused == 10_000 {
             break;
         }
-        let mut bytes = corpus[random.below(corpus.len())].clone();
+        let mut bytes = corpus[random.below(corpus.len() as u64) as usize].clone();
         match random.below(3) {
             // Cut, with a length that says so.
-            0 => bytes.truncate(8 + random.below(bytes.len() - 7)),
+            0 => bytes.truncate(8 + random.below(bytes.len() as u64 - 7) as usize),
             // Longer than what it holds.
-            1 => bytes.extend(std::iter::repeat_n(random.next() as u8, 1 + random.below(16))),
+            1 => bytes.extend(std::iter::repeat_n(random.next() as u8, 1 + random.below(16) as usize)),
             _ => {}
         }
         for _ in 0..1 + random.below(4) {
-            let place = random.below(bytes.len());
+            let place = random.below(bytes.len() as u64) as usize;
             bytes[place] = random.next() as u8;
         }
         // The framing stays, or no error could be told from the next; so does the number.

@@ -233,6 +233,17 @@ fn part(random: &mut Random, limit: u16) -> SubField {
     SubField { field, start, n_bits }
 }
 
+/// What an action reads. Open vSwitch 3.1 matches and writes the type of a neighbour option, but reads it as zero: `move`
+/// and `push` of an option that a flow has just found to be of type 2 come to 0.
+fn source(random: &mut Random) -> SubField {
+    loop {
+        let part = part(random, 128);
+        if part.field != Field::NdOptionsType {
+            return part;
+        }
+    }
+}
+
 fn write(random: &mut Random) -> Action {
     match random.below(3) {
         0 => {
@@ -246,7 +257,7 @@ fn write(random: &mut Random) -> Action {
             Action::RegLoad { dst, value: likely as u64 & ones }
         }
         _ => {
-            let (src, mut dst) = (part(random, 128), part(random, 128));
+            let (src, mut dst) = (source(random), part(random, 128));
             let n_bits = src.n_bits.min(dst.n_bits);
             dst.n_bits = n_bits;
             Action::RegMove { src: SubField { n_bits, ..src }, dst }
@@ -392,7 +403,7 @@ fn action(random: &mut Random, table: u8) -> Action {
             Field::Reg1.bits(0..2),
             Field::Reg2.whole(),
         ])),
-        17 => Action::StackPush(part(random, 128)),
+        17 => Action::StackPush(source(random)),
         18 => Action::StackPop(part(random, 128)),
         _ => Action::Group(GroupId(random.below(GROUPS as usize) as u32 + 1)),
     }

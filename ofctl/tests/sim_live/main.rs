@@ -256,10 +256,12 @@ impl Judge {
 
     /// Sends the frame through the datapath, and compares what comes out byte by byte.
     fn compare_frames(&mut self, verdict: &Verdict, in_port: u32, frame: &[u8]) -> Result<Judgement, String> {
-        // No device sends less than an Ethernet header.
-        let sent = |output: &&Output| (1..=PORTS).contains(&output.port.0) && output.frame.len() >= 14;
-        let real = verdict.outputs.iter().filter(sent);
-        let mut wanted: Vec<_> = real.map(|output| (output.port.0, output.frame.clone())).collect();
+        // A dummy device refuses what is shorter than an Ethernet header, and with it all that is to follow at once.
+        let sent = |port: u32| {
+            let its = verdict.outputs.iter().filter(move |output: &&Output| output.port.0 == port);
+            its.take_while(|output| output.frame.len() >= 14).map(move |output| (port, output.frame.clone()))
+        };
+        let mut wanted: Vec<_> = (1..=PORTS).flat_map(sent).collect();
         let received = self.ovs.try_receive(in_port, frame);
         let done = received.and_then(|_| self.ovs.try_appctl("version", &[]));
         let mut sent = self.ovs.sent(if done.is_some() { wanted.len() } else { 0 });

@@ -69,7 +69,9 @@ fn ct(random: &mut Random, v4: bool, tables: &[&str]) -> String {
                 ",exec(set_field:0x77->ct_label)",
             ]);
             let force = if random.chance(10) { ",force" } else { "" };
-            format!("ct(commit{force},zone={zone}{table}{}{exec})", nat(random, v4))
+            // Of whose payloads none announces a connection.
+            let alg = random.pick(&["", "", "", "", ",alg=ftp", ",alg=tftp"]);
+            format!("ct(commit{force},zone={zone}{table}{alg}{}{exec})", nat(random, v4))
         }
         1 => format!("ct(zone={zone}{table},nat)"),
         _ => format!("ct(zone={zone}{table})"),
@@ -231,7 +233,11 @@ fn packet(random: &mut Random) -> Frame {
             };
         }
     };
-    let frame = frame.payload(payload);
+    let mut frame = frame.payload(payload);
+    if random.chance(5) {
+        // Too small to be one of a datagram's fragments.
+        frame = frame.fragment(random.pick(&[0, 8]), true);
+    }
     if random.chance(10) { frame.vlan(5) } else { frame }
 }
 

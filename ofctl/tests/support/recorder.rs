@@ -295,7 +295,8 @@ fn table_features() -> MultipartBody {
     MultipartBody::Unknown { kind: 12, body }
 }
 
-fn port() -> PortDescription {
+/// The port that it has.
+pub(crate) fn port() -> PortDescription {
     PortDescription {
         port: OfPort(1),
         address: MacAddr([2, 0, 0, 0, 0, 1]),

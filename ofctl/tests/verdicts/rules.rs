@@ -404,6 +404,10 @@ fn a_real_switch_has_the_same_rules() {
         }
     }
     println!("{} rules, {} of them answered otherwise:", RULES.len(), OTHERWISE.len());
+    let page = include_str!("../../src/docs/implemented.md");
+    for said in [format!("the {} rules of", RULES.len()), format!("otherwise to {},", OTHERWISE.len())] {
+        assert!(page.contains(&said), "implemented.md does not say '{said}'");
+    }
     OTHERWISE.iter().for_each(|(what, errors, why)| println!("  {what}: {errors:?}, since {why}"));
     assert!(wrong.is_empty(), "{wrong}");
 }

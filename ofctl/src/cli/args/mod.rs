@@ -557,6 +557,18 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print the OpenFlow messages in the TCP connections of a capture
+    ///
+    /// The file is in the pcap format, as tcpdump -w writes it. Of what is encrypted nothing can be printed.
+    OfpParsePcap {
+        /// The capture, or - for standard input
+        file: PathBuf,
+        /// The TCP ports of OpenFlow; 6633 and 6653 if none are given
+        ports: Vec<u16>,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
     /// Print a packet that has these fields, in hexadecimal
     ComposePacket {
         /// The packet's fields, as in "tcp,nw_src=10.0.0.1,tp_dst=80"

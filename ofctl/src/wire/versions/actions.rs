@@ -262,9 +262,17 @@ fn translate(
             out.put(action);
             continue;
         }
-        let mut out = Nested::begin(out, 2, Padding::Counted);
-        out.put(&action[..nested_at]);
-        translate(context, Reader::new("actions", &action[nested_at..]), &mut out, depth - 1)?;
+        let start = out.len();
+        {
+            let mut out = Nested::begin(out, 2, Padding::Counted);
+            out.put(&action[..nested_at]);
+            translate(context, Reader::new("actions", &action[nested_at..]), &mut out, depth - 1)?;
+        }
+        if matches!(Action::from_bytes(&out[start..]), Ok(Action::Unknown(_))) {
+            // It is carried as bytes, so in the words in which it came.
+            out.truncate(start);
+            out.put(action);
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::super::action::Instructions;
 use super::super::cursor::{Put, Reader};
 use super::super::error::DecodeError;
+use super::super::field::Field;
 use super::super::flow_mod as v13;
 use super::super::flow_mod::FlowModCommand;
 use super::super::ids::{Cookie, GroupId, OfPort, TableId, Xid};
@@ -72,7 +73,10 @@ impl FlowFormat10 {
                 FlowFormat10::Standard { .. } => {
                     flow.cookie_mask == 0 && matching::to_ofp10(&flow.matching).is_some()
                 }
-                FlowFormat10::Nxm { .. } => true,
+                FlowFormat10::Nxm { .. } => {
+                    let port = flow.matching.get(Field::InPort);
+                    port.is_none_or(|port| OfPort(port.value.to_u64() as u32).to_16().is_some())
+                }
             }
     }
 }
@@ -218,7 +222,7 @@ impl FlowMod {
                         &flow.matching,
                         selects.then_some((flow.cookie, flow.cookie_mask)),
                         out,
-                    );
+                    )?;
                     let length = out.len() - start;
                     let short = u16::try_from(length).map_err(|_| super::EncodeError::TooLong(length))?;
                     out[length_at..length_at + 2].copy_from_slice(&short.to_be_bytes());
@@ -231,13 +235,12 @@ impl FlowMod {
 
     /// Takes the body of 1.3, 1.4 or 1.5.
     pub(super) fn take(version: Version, input: &mut Reader<'_>) -> Result<FlowMod, DecodeError> {
-        let mut flow = v13::FlowMod::take_fixed(input)?;
-        let last = input.u16()?;
+        let (flow, last) = v13::FlowMod::take_as(
+            input,
+            |input| matching::take_oxm(version, input),
+            |matching, input| take_instructions(version, matching, input),
+        )?;
         let importance = if version >= Version::OpenFlow14 { last } else { 0 };
-        flow.matching = matching::take_oxm(version, input)?;
-        flow.instructions = take_instructions(version, &flow.matching, input)?;
-        flow.check_goto()?;
-        v13::check_flags(flow.flags)?;
         Ok(FlowMod { flow, importance })
     }
 

@@ -9,7 +9,7 @@ use super::super::ids::{Cookie, OfPort};
 use super::super::matching::{FieldMatch, Match};
 use super::super::oxm;
 use super::super::value::FieldValue;
-use super::Version;
+use super::{Version, VersionError};
 
 /// A VLAN tag is there, `OFPVID_PRESENT`.
 pub(super) const VLAN_PRESENT: u16 = 0x1000;
@@ -400,13 +400,21 @@ pub(super) fn from_ofp10(bytes: &[u8; 40]) -> Match {
 const NXM_NX_COOKIE: u8 = 30;
 
 /// Appends NXM entries, without padding.
-pub(super) fn put_nxm(matching: &Match, cookie: Option<(Cookie, u64)>, out: &mut Vec<u8>) {
+pub(super) fn put_nxm(
+    matching: &Match,
+    cookie: Option<(Cookie, u64)>,
+    out: &mut Vec<u8>,
+) -> Result<(), VersionError> {
     for entry in matching {
         let &FieldMatch { field, value, mask } = entry;
         let mask = (!entry.is_exact()).then_some(mask);
         match field {
             Field::InPort => {
-                let port = OfPort(value.to_u64() as u32).to_16().unwrap_or(value.to_u64() as u16);
+                let port = OfPort(value.to_u64() as u32);
+                let Some(port) = port.to_16() else {
+                    let what = format!("in_port={port}");
+                    return Err(Version::OpenFlow10.lacks(what, "its port numbers have 16 bits"));
+                };
                 put_entry(&Field::InPort16.spec().nxm, Field::InPort16, port.into(), None, out);
             }
             Field::VlanVid => put_tci(matching, out),
@@ -430,6 +438,7 @@ pub(super) fn put_nxm(matching: &Match, cookie: Option<(Cookie, u64)>, out: &mut
             out.put_u64(mask);
         }
     }
+    Ok(())
 }
 
 /// Appends the tag control field that identifier and priority are together.
