@@ -1,5 +1,6 @@
 //! Changes as netlink messages.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
 
 use ofctl::MacAddr;
@@ -34,6 +35,7 @@ pub(super) fn creation(change: &Change, parent: Option<u32>) -> Option<Request> 
     message.attributes.push(LinkAttribute::IfName(UNFINISHED.to_owned()));
     let info = match change {
         Change::CreateBridge { vlan_filtering, .. } => {
+            message.attributes.push(LinkAttribute::Address(random_address()));
             // Snooping without a querier in every network would keep ND's multicast from hosts that joined unseen.
             let mut settings = vec![InfoBridge::MulticastSnooping(false)];
             if *vlan_filtering {
@@ -56,6 +58,15 @@ pub(super) fn creation(change: &Change, parent: Option<u32>) -> Option<Request> 
     };
     message.attributes.push(LinkAttribute::LinkInfo(info));
     Some((RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL))
+}
+
+/// An address that a bridge keeps. One that it was not given goes with the lowest of its ports', and whenever that is
+/// another, the kernel forgets all of the bridge's neighbours, permanent ones too.
+fn random_address() -> Vec<u8> {
+    let mut address = RandomState::new().build_hasher().finish().to_be_bytes();
+    // IEEE 802: of one station, and administered locally.
+    address[0] = address[0] & 0xfc | 0x02;
+    address[..6].to_vec()
 }
 
 fn vxlan_settings(vxlan: &Vxlan) -> Vec<InfoVxlan> {

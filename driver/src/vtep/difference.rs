@@ -222,12 +222,19 @@ impl Steps<'_> {
         Some(Refusal::VniTaken { network: network.clone(), vni, holder })
     }
 
-    /// Of what is bound to our logical switches, that stays which a network then binds anew.
+    /// Of what is bound to our logical switches, that stays which a network then binds anew. Also on the other switches of
+    /// the database: this node may have been one of them before.
     fn unbind_ours(&mut self) {
         let ours = self.vtep.logical_switches().filter(|logical| self.is_ours(logical));
-        let ports: Vec<&PortTag> = ours.filter_map(|one| self.bound.get(&one.uuid)).flatten().collect();
-        for at in ports {
-            self.plan.unbind(&self.desired.switch, at.port.as_str(), tag(at));
+        let ours: BTreeSet<Uuid> = ours.map(|logical| logical.uuid).collect();
+        for physical in self.vtep.physical_switches() {
+            for port in self.vtep.ports(&physical) {
+                let bound = port.vlan_bindings().into_iter().filter(|(_, logical)| ours.contains(logical));
+                // The schema allows one VLAN more than there are.
+                for (vlan, _) in bound.filter(|(vlan, _)| *vlan < 4095) {
+                    self.plan.unbind(physical.name(), port.name(), vlan);
+                }
+            }
         }
     }
 

@@ -9,8 +9,8 @@
 //! - [`observed`]: which switch of the database it is, what it has learned, and what it complains of.
 //!
 //! # Whose is what
-//! A logical switch is ours if its description is [`Mark`]'s for this node. What belongs to one of ours (bindings of this
-//! switch's ports, remote addresses, where copies go) is led to the plan and goes with it. All else is another
+//! A logical switch is ours if its description is [`Mark`]'s for this node. What belongs to one of ours (bindings of
+//! ports, remote addresses, where copies go) is led to the plan and goes with it. All else is another
 //! controller's, or another node's whose switch is in the same database: it is left as it is and named.
 //!
 //! # What the database cannot say

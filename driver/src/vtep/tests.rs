@@ -247,6 +247,36 @@ fn another_nodes_logical_switch_is_a_strangers() {
 }
 
 #[test]
+fn a_node_that_was_another_switch_of_the_database_leaves_that_one() {
+    let mut switch = Switch::new();
+    let port = switch.database.insert("Physical_Port", Row::new().with("name", "swp2"));
+    let row = Row::new().with("name", "ps2").with("tunnel_ips", Value::set(["192.0.2.10"]));
+    let row = row.with("ports", Value::set([port]));
+    let second = switch.database.insert("Physical_Switch", row);
+    let global = *switch.database.rows("Global").next().unwrap().0;
+    let first = *switch.database.rows("Physical_Switch").find(|(uuid, _)| **uuid != second).unwrap().0;
+    switch.database.row("Global", global).set("switches", Value::set([first, second]));
+    let before = Desired { switch: "ps2".to_owned(), ..desired([(7, segment(7, &[at("swp2", 0)]))]) };
+    switch.lead_to(&before);
+    assert!(
+        !switch
+            .database
+            .row("Physical_Port", port)
+            .get("vlan_bindings")
+            .unwrap()
+            .as_map()
+            .unwrap()
+            .is_empty()
+    );
+    let wanted = desired([(7, segment(7, &[at("swp3", 0)]))]);
+    assert_eq!(switch.lead_to(&wanted), []);
+    assert_eq!(held(&switch.database.replica()), wanted.networks);
+    assert!(
+        switch.database.row("Physical_Port", port).get("vlan_bindings").unwrap().as_map().unwrap().is_empty()
+    );
+}
+
+#[test]
 fn an_old_database_is_told_what_it_knows_and_the_rest_is_said() {
     let mut switch = Switch::new();
     switch.database = switch.database.without_column("Logical_Switch", "replication_mode");

@@ -94,6 +94,7 @@ impl HardwareVtep {
             let schema = format!("/usr/share/openvswitch/{schema}.ovsschema");
             self.ovs(&["ovsdb-tool", "create", &self.path(file), &schema]);
         }
+        self.make_certificates();
         self.start_ovsdb();
         self.ovs(&["ovs-vsctl", "--no-wait", "init"]);
         let mut command = self.daemon("ovs-vswitchd");
@@ -131,6 +132,25 @@ impl HardwareVtep {
         });
     }
 
+    /// What ovsdb-server is told of TLS, by its options: an authority that has signed one certificate, for both sides.
+    pub fn certificates(&self) -> [(&'static str, String); 3] {
+        [("ca-cert", "ca.pem"), ("certificate", "both.pem"), ("private-key", "both.key")]
+            .map(|(option, file)| (option, self.path(file)))
+    }
+
+    fn make_certificates(&self) {
+        let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+        let script = format!(
+            "cd {} && umask 077 && echo basicConstraints=CA:FALSE >v3.cnf && \
+             openssl req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=authority -days 2 && \
+             openssl req -new {key} -keyout both.key -out both.csr -subj /CN=both && \
+             openssl x509 -req -in both.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile v3.cnf \
+             -out both.pem",
+            self.path("")
+        );
+        self.space.exec(["sh", "-c", &script]).expect("certificates");
+    }
+
     /// Starts ovsdb-server, with what its files hold.
     pub fn start_ovsdb(&mut self) {
         let mut command = self.daemon("ovsdb-server");
@@ -138,6 +158,7 @@ impl HardwareVtep {
             .args([self.path("conf.db"), self.path("vtep.db")])
             .arg(format!("--remote=punix:{}", self.path("db.sock")))
             .arg("--remote=db:hardware_vtep,Global,managers")
+            .args(self.certificates().map(|(option, file)| format!("--{option}={file}")))
             .arg(format!("--unixctl={}", self.path("ovsdb.ctl")));
         self.ovsdb = Some(Daemon::start(&self.space, format!("{}: ovsdb-server", self.name), command));
         let socket = self.path("db.sock");

@@ -166,6 +166,25 @@ fn the_bridge_answers_for_known_neighbours() {
 }
 
 #[test]
+fn neighbours_outlast_a_port_that_comes_with_a_lower_address() {
+    if !is_live() {
+        return;
+    }
+    let (_wire, switches, servers) = two(Family::V4);
+    let known = |ports: &[&str]| {
+        let members: Vec<_> = ports.iter().map(|name| port(name)).collect();
+        let mut part = with_remotes(segment(&members), &[(servers[1].mac, switches[1].vtep)]);
+        part.neighbours = [(ip("10.77.0.12"), servers[1].mac)].into();
+        switches[0].desired([(77, part)])
+    };
+    switches[0].settle(&known(&["swp1"]));
+    switches[0].ip("link add swp2 address 00:00:00:00:00:01 type veth peer name far2");
+    switches[0].settle(&known(&["swp1", "swp2"]));
+    let neighbours = switches[0].observe().neighbours;
+    assert!(neighbours[&link("slbr77")].contains_key(&ip("10.77.0.12")), "{neighbours:?}");
+}
+
+#[test]
 fn tagged_members_are_kept_apart_and_carried() {
     if !is_live() || !has_vlan_links() {
         return;

@@ -285,6 +285,38 @@ fn a_server_moves_between_switches_of_two_kinds() {
     assert!(!told.contains(&rack.server_mac()), "{told}");
 }
 
+#[test]
+fn a_switch_is_told_by_tls_and_by_no_other_way_then() {
+    let Some(lab) = Plan::hosts(1).hardware_vteps().start() else { return };
+    let mut switch = lab.hardware_vtep(8);
+    switch.vtep_ctl("set-manager pssl:6632");
+    let [ca, certificate, key] = switch.certificates().map(|(_, file)| file);
+    let database = format!("ssl:{}:6632", switch.tunnel_ip());
+    let files = ["--vtep-ca", &ca, "--vtep-cert", &certificate, "--vtep-key", &key];
+    switch.start_agent_at(&database, &files);
+    eventually("the switch is told", PATIENCE, || {
+        let status = switch.sluice("status").ok()?;
+        if status.contains("hardware-vtep ok") { Ok(()) } else { Err(status) }
+    });
+    // The switch shows a certificate that somebody else has signed.
+    switch.kill_agent();
+    let wrong = ["--vtep-ca", &certificate, "--vtep-cert", &certificate, "--vtep-key", &key];
+    switch.start_agent_at(&database, &wrong);
+    eventually("the certificate is refused", PATIENCE, || {
+        let status = switch.sluice("status").ok()?;
+        let is_refused = status.contains("hardware-vtep away") && status.contains("certificate");
+        if is_refused { Ok(()) } else { Err(status) }
+    });
+    // And without TLS nobody answers there.
+    switch.kill_agent();
+    switch.start_agent_at(&format!("tcp:{}:6632", switch.tunnel_ip()), &[]);
+    eventually("the connection ends", PATIENCE, || {
+        let status = switch.sluice("status").ok()?;
+        let has_ended = status.contains("hardware-vtep away") && status.contains(":6632");
+        if has_ended && !status.contains("not connected") { Ok(()) } else { Err(status) }
+    });
+}
+
 /// Many switches are told where their controller is, and connect to it.
 #[test]
 fn a_switch_that_connects_to_its_agent_is_told() {
