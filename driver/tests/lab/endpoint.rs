@@ -80,8 +80,16 @@ impl Endpoint {
 
     /// Echo requests; every one must be answered. Says which were not, and what the neighbour tables hold.
     pub fn ping(&self, to: IpAddr, count: u32) -> Result<(), String> {
-        let packets = count.to_string();
-        let said = self.exec(["ping", "-n", "-i", "0.01", "-W", "1", "-c", &packets, &to.to_string()]);
+        let (packets, to) = (count.to_string(), to.to_string());
+        let mut argv = vec!["ping", "-n", "-i", "0.01", "-W", "1", "-c", &packets];
+        // Without a deadline it waits for the last answer no longer than twice as long as for the slowest before, which
+        // a busy machine does not keep. With one it goes on until so many are answered.
+        let deadline = (2 + count / 50).to_string();
+        if count > 1 {
+            argv.extend(["-w", &deadline]);
+        }
+        argv.push(&to);
+        let said = self.exec(argv);
         let answered =
             |number: u32| said.stdout.lines().any(|line| line.contains(&format!("_seq={number} ttl=")));
         let lost: Vec<u32> = (1..=count).filter(|number| !answered(*number)).collect();
