@@ -116,7 +116,8 @@ async fn check_vtep(database: &Database, config: &AgentConfig) -> Finding {
             return Finding::ok("switch", found);
         }
         Err(error) => {
-            let remedy = "correct vtep-database, or let the switch's ovsdb-server listen there";
+            let remedy =
+                "correct vtep-database, or let the switch listen there: vtep-ctl set-manager ptcp:6640";
             return Finding::fail("switch", super::with_sources(&error), remedy);
         }
     };
