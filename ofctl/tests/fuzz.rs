@@ -213,7 +213,7 @@ fn text(bytes: &[u8]) -> String {
 /// What has a text.
 trait Textual: std::str::FromStr + ToString + PartialEq {
     /// The same as far as text tells it.
-    fn as_told(self) -> Self {
+    fn told(self) -> Self {
         self
     }
 }
@@ -221,15 +221,15 @@ trait Textual: std::str::FromStr + ToString + PartialEq {
 impl Textual for Match {}
 
 impl Textual for FlowEntry {
-    fn as_told(self) -> Self {
-        FlowEntry { instructions: self.instructions.as_told(), ..self }
+    fn told(self) -> Self {
+        FlowEntry { instructions: self.instructions.told(), ..self }
     }
 }
 
 impl Textual for Instructions {
     /// Two things that mean nothing are not shown, as by Open vSwitch: how much of a packet an output may send, which is
     /// for a controller's port and which `enqueue` says; and the end of a range that ends where it begins.
-    fn as_told(mut self) -> Self {
+    fn told(mut self) -> Self {
         fn tell(actions: &mut [Action]) {
             for action in actions {
                 match action {
@@ -265,7 +265,7 @@ fn parsed<T: Textual>(bytes: &[u8]) -> Result<Verdict, String> {
     };
     // As Open vSwitch has it, a load of a whole NSH context is shown as the set_field that does the same.
     let is_nsh_context = shown.contains("->nsh_c") && again.to_string() == shown;
-    if is_nsh_context || again.as_told() == value.as_told() {
+    if is_nsh_context || again.told() == value.told() {
         Ok(Taken)
     } else {
         Err(format!("shown as {shown:?}, which reads otherwise"))

@@ -200,19 +200,63 @@ fn an_error_is_related_and_what_it_quotes_is_translated_back() {
 }
 
 #[test]
-fn what_is_not_tracked_is_an_error_and_not_passed_over() {
-    let switch = switch(&["ip actions=ct(zone=1,table=1)", "table=1 actions=output:2"]);
-    let verdict = switch.run(INSIDE, None, &between(HOST, SERVER).udp(1, 2).fragment(0, true).build());
-    assert!(matches!(verdict.error, Some(RunError::Unsupported { .. })), "{verdict}");
-    let ftp = self::switch(&["tcp actions=ct(commit,alg=ftp,zone=1)"]);
-    let verdict = ftp.run(INSIDE, None, &out(SYN).build());
-    assert!(verdict.error.is_some_and(|error| error.to_string().contains("alg=21")));
-}
-
-#[test]
 fn the_trace_says_what_tracking_said() {
     let firewall = firewall();
     let text = firewall.run(INSIDE, None, &out(SYN).build()).to_string();
     assert!(text.contains(">> zone 5: new|trk"), "{text}");
     assert!(text.contains("resumed in table 1: in_port=1"), "{text}");
+}
+
+#[test]
+fn an_algorithm_needs_its_protocol_and_is_told_in_the_trace() {
+    let flow = |text: &str| text.parse::<FlowEntry>().unwrap();
+    for refused in
+        ["ip,actions=ct(commit,alg=ftp)", "udp,actions=ct(commit,alg=ftp)", "tcp,actions=ct(alg=tftp)"]
+    {
+        let error = Switch::new().with_flows([flow(refused)]).unwrap_err().to_string();
+        assert!(error.contains("the match must hold"), "{refused}: {error}");
+    }
+    let mut switch = Switch::new()
+        .with_ports([OfPort(1), OfPort(2)])
+        .with_flows([
+            flow("tcp,actions=ct(commit,alg=ftp,table=1)"),
+            flow("table=1,ct_state=+new+trk,ip,actions=output:2"),
+        ])
+        .unwrap();
+    let mac = ofctl::MacAddr([2, 0, 0, 0, 0, 1]);
+    let frame = ofctl::packet::Frame::between(mac, mac).ip([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+    let frame = frame.tcp_flags(40000, 21, 2).build();
+    let packet = ofctl::sim::Packet::new(OfPort(1), frame);
+    let verdict = switch.receive_packet(packet, std::time::Duration::ZERO).verdict;
+    assert_eq!(verdict.outputs.len(), 1, "{verdict}");
+    assert!(verdict.to_string().contains("alg=ftp"), "{verdict}");
+}
+
+#[test]
+fn a_fragment_too_small_to_be_put_together_is_invalid_and_others_wait() {
+    let flow = |text: &str| text.parse::<FlowEntry>().unwrap();
+    let switch = Switch::new()
+        .with_ports([OfPort(1), OfPort(2)])
+        .with_flows([
+            flow("ip,actions=ct(table=1)"),
+            flow("ipv6,actions=ct(table=1)"),
+            flow("table=1,ct_state=+inv+trk,ip,actions=output:2"),
+            flow("table=1,ct_state=+inv+trk,ipv6,actions=output:2"),
+        ])
+        .unwrap();
+    let mac = ofctl::MacAddr([2, 0, 0, 0, 0, 1]);
+    let ends: [[std::net::IpAddr; 2]; 2] =
+        [["10.0.0.1", "10.0.0.2"], ["fd00::1", "fd00::2"]].map(|pair| pair.map(|end| end.parse().unwrap()));
+    for (ends, least) in ends.into_iter().zip([1200, 1280]) {
+        let fragment = |length: usize, more: bool| {
+            let frame = ofctl::packet::Frame::between(mac, mac).ip(ends[0], ends[1]);
+            frame.fragment(8, more).protocol(17).payload(&vec![7; length]).build()
+        };
+        let run = |length, more| switch.run(OfPort(1), None, &fragment(length, more));
+        assert_eq!(run(64, true).outputs.len(), 1, "{}", run(64, true));
+        // Large enough to be kept; and the last may be small.
+        for waiting in [run(least, true), run(64, false)] {
+            assert!(matches!(waiting.error, Some(RunError::Unsupported { .. })), "{waiting}");
+        }
+    }
 }

@@ -2,6 +2,8 @@
 //! `ovs-appctl ofproto/trace` says of the live bridges.
 
 mod bridge;
+#[path = "../../../ofctl/tests/support/datapath.rs"]
+mod datapath;
 mod packets;
 
 use std::net::IpAddr;

@@ -404,6 +404,17 @@ fn check_action(action: &Action, known: &mut Key) -> Result<(), Refusal> {
             if !known.is_ip() || invalid && ct.flags.contains(CtFlags::COMMIT) {
                 return Err(Refusal::ActionPrerequisite { field: Field::IpProto, needs: Prerequisite::Ip });
             }
+            // FTP and TFTP, by their ports.
+            let carrier = match ct.alg {
+                21 => Some((6, Prerequisite::Tcp)),
+                69 => Some((17, Prerequisite::Udp)),
+                _ => None,
+            };
+            if let Some((protocol, needs)) = carrier
+                && known.value(Field::IpProto) != protocol
+            {
+                return Err(Refusal::ActionPrerequisite { field: Field::IpProto, needs });
+            }
             ct.actions
                 .iter()
                 .filter(|action| !nats(action))

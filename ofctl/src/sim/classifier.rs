@@ -122,13 +122,11 @@ impl Classifier {
         let fields = fields_of(&rule.entry.matching);
         let values = values_of(&rule.entry.matching);
         let priority = rule.entry.priority;
-        let place = match self.subtables.iter().position(|subtable| subtable.fields == fields) {
-            Some(place) => place,
-            None => {
-                self.subtables.push(Subtable { fields, max_priority: priority, entries: HashMap::new() });
-                self.subtables.len() - 1
-            }
-        };
+        let known = self.subtables.iter().position(|subtable| subtable.fields == fields);
+        let place = known.unwrap_or_else(|| {
+            self.subtables.push(Subtable { fields, max_priority: priority, entries: HashMap::new() });
+            self.subtables.len() - 1
+        });
         let subtable = &mut self.subtables[place];
         let same = subtable.entries.entry(values).or_default();
         // The highest priority stands first.
@@ -141,8 +139,10 @@ impl Classifier {
                 None
             }
         };
-        subtable.max_priority = subtable.max_priority.max(priority);
-        self.subtables.sort_by_key(|subtable| std::cmp::Reverse(subtable.max_priority));
+        if known.is_none() || priority > subtable.max_priority {
+            subtable.max_priority = subtable.max_priority.max(priority);
+            self.subtables.sort_by_key(|subtable| std::cmp::Reverse(subtable.max_priority));
+        }
         replaced
     }
 

@@ -239,16 +239,16 @@ const BEFORE_PROTOCOL: usize = 15;
 /// The name that a match of these protocols prints for a field: Open vSwitch's where that means this field here.
 fn printed_name(field: Field, protocols: &Protocols) -> &'static str {
     let usual = match field {
-        Field::InPort => "in_port",
-        Field::EthSrc => "dl_src",
-        Field::EthDst => "dl_dst",
+        Field::InPort => return "in_port",
+        Field::EthSrc => return "dl_src",
+        Field::EthDst => return "dl_dst",
+        Field::IpFrag => return "nw_frag",
         Field::Ipv4Src => "nw_src",
         Field::Ipv4Dst => "nw_dst",
         Field::TcpSrc | Field::UdpSrc | Field::SctpSrc => "tp_src",
         Field::TcpDst | Field::UdpDst | Field::SctpDst => "tp_dst",
         Field::Icmpv6Type => "icmp_type",
         Field::Icmpv6Code => "icmp_code",
-        Field::IpFrag => "nw_frag",
         Field::Icmpv4Type | Field::Icmpv4Code | Field::IpProto => field.name(),
         // Whatever the protocol, there is only one field of this name.
         _ => return field.name(),

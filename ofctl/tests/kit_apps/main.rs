@@ -1,6 +1,7 @@
 //! The kit's applications on the testbed: who hears what.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod pace;
 mod tables;
 
 use std::time::Duration;

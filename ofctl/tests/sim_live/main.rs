@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../support/datapath.rs"]
+mod datapath;
 mod flow_mods;
 mod generate;
 mod ovs;
@@ -38,92 +40,35 @@ fn live() -> Option<Ovs> {
 /// What a trace's datapath actions do, in order.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Effect {
-    Output(u32, Option<(u64, String)>),
+    Output(u32, Option<(u64, IpAddr)>),
     Controller(u8),
-}
-
-/// Splits at commas outside of parentheses.
-fn split(text: &str) -> Vec<&str> {
-    let (mut parts, mut depth, mut start) = (Vec::new(), 0, 0);
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            b'(' => depth += 1,
-            b')' => depth -= 1,
-            b',' if depth == 0 => {
-                parts.push(&text[start..at]);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(&text[start..]);
-    parts
-}
-
-fn between<'a>(text: &'a str, before: &str, after: &[char]) -> Option<&'a str> {
-    let rest = text.split_once(before)?.1;
-    Some(rest.split(after).next().unwrap_or(rest))
 }
 
 fn traced_effects(trace: &str, ports: &[(u32, u32)]) -> Vec<Effect> {
     // A packet that goes round has a line each time.
-    let mut effects = Vec::new();
-    for actions in trace.lines().filter_map(|line| line.strip_prefix("Datapath actions: ")) {
-        datapath_effects(actions, ports, None, &mut effects);
-    }
-    effects
-}
-
-fn datapath_effects(
-    actions: &str,
-    ports: &[(u32, u32)],
-    mut tunnel: Option<(u64, String)>,
-    effects: &mut Vec<Effect>,
-) {
-    for action in split(actions) {
-        if let Some(inner) = action.strip_prefix("clone(") {
-            datapath_effects(inner.strip_suffix(')').unwrap(), ports, tunnel.clone(), effects);
-        } else if let Ok(port) = action.parse::<u32>() {
-            let openflow = ports.iter().find(|(datapath, _)| *datapath == port);
-            let openflow = openflow.map_or(TUNNEL_PORT, |(_, openflow)| *openflow);
-            match &tunnel {
-                _ if openflow != TUNNEL_PORT => effects.push(Effect::Output(openflow, None)),
-                Some(_) => effects.push(Effect::Output(openflow, tunnel.clone())),
-                // A packet that has no tunnel to go by is lost in the datapath.
-                None => {}
-            }
-        } else if let Some(set) = action.strip_prefix("set(tunnel(") {
-            let id =
-                between(set, "tun_id=0x", &[',', ')']).map_or(0, |id| u64::from_str_radix(id, 16).unwrap());
-            tunnel = Some((id, between(set, "dst=", &[',', ')']).unwrap_or("0.0.0.0").to_owned()));
-        } else if let Some(reason) = between(action, "controller(reason=", &[',', ')']) {
-            let reason = reason.parse().unwrap();
-            // OpenFlow 1.3 has one reason for what 1.4 calls action, action set and group.
-            effects.push(Effect::Controller(if matches!(reason, 3 | 4) { 1 } else { reason }));
-        } else {
-            assert!(
-                action == "drop"
-                    || [
-                        "set(",
-                        "push_vlan(",
-                        "pop_vlan",
-                        "trunc(",
-                        "push_mpls(",
-                        "pop_mpls(",
-                        "recirc(",
-                        "meter("
-                    ]
-                    .iter()
-                    .any(|known| action.starts_with(known)),
-                "the test does not know {action}"
-            );
-        }
-    }
+    let lines = trace.lines().filter_map(|line| line.strip_prefix("Datapath actions: "));
+    let openflow = |port: u32| {
+        ports.iter().find(|(datapath, _)| *datapath == port).map_or(TUNNEL_PORT, |(_, openflow)| *openflow)
+    };
+    let effect = |effect| match effect {
+        datapath::Effect::Output { port, tunnel } => match (openflow(port), tunnel) {
+            // A packet that has no tunnel to go by is lost in the datapath.
+            (TUNNEL_PORT, None) => None,
+            (TUNNEL_PORT, tunnel) => Some(Effect::Output(TUNNEL_PORT, tunnel)),
+            (port, _) => Some(Effect::Output(port, None)),
+        },
+        // OpenFlow 1.3 has one reason for what 1.4 calls action, action set and group.
+        datapath::Effect::Controller(3 | 4) => Some(Effect::Controller(1)),
+        datapath::Effect::Controller(reason) => Some(Effect::Controller(reason)),
+        datapath::Effect::Round => None,
+        push @ datapath::Effect::Push { .. } => panic!("this datapath adds no tunnel headers: {push:?}"),
+    };
+    lines.flat_map(datapath::effects).filter_map(effect).collect()
 }
 
 fn simulated_effects(verdict: &Verdict) -> (Vec<Effect>, Vec<Effect>) {
     let outputs = verdict.outputs.iter().map(|output| {
-        let tunnel = output.tunnel.map(|tunnel| (tunnel.id, tunnel.dst.to_string()));
+        let tunnel = output.tunnel.map(|tunnel| (tunnel.id, tunnel.dst));
         Effect::Output(output.port.0, tunnel)
     });
     let controller = verdict.to_controller.iter().map(|packet| Effect::Controller(packet.reason.number()));
@@ -136,7 +81,7 @@ fn compare_final_flow(trace: &str, verdict: &Verdict) -> Result<(), String> {
     if line == "unchanged" {
         return Ok(());
     }
-    for part in split(line) {
+    for part in datapath::split(line) {
         let Some((name, value)) = part.split_once('=') else { continue };
         let Some(field) = Field::from_name(name) else { continue };
         let ours = verdict.packet.get(field);
@@ -241,7 +186,9 @@ impl Judge {
                 tag(12) && tag(16)
             };
             // A write of some bits of a neighbour option's type makes it write the others as zero.
-            let option = between(&trace, "set(nd_ext(", &[')']).is_some_and(|set| set.contains('/'));
+            let option = trace
+                .split_once("set(nd_ext(")
+                .is_some_and(|(_, set)| set.split(')').next().is_some_and(|fields| fields.contains('/')));
             if option || slow && verdict.outputs.iter().any(|output| two_tags(&output.frame)) {
                 self.skipped += 1;
             } else {

@@ -69,9 +69,7 @@ fn ct(random: &mut Random, v4: bool, tables: &[&str]) -> String {
                 ",exec(set_field:0x77->ct_label)",
             ]);
             let force = if random.chance(10) { ",force" } else { "" };
-            // Of whose payloads none announces a connection.
-            let alg = random.pick(&["", "", "", "", ",alg=ftp", ",alg=tftp"]);
-            format!("ct(commit{force},zone={zone}{table}{alg}{}{exec})", nat(random, v4))
+            format!("ct(commit{force},zone={zone}{table}{}{exec})", nat(random, v4))
         }
         1 => format!("ct(zone={zone}{table},nat)"),
         _ => format!("ct(zone={zone}{table})"),

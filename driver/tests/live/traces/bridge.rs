@@ -12,6 +12,7 @@ use ofctl::wire::{FlowStatsRequest, FragmentMode, OfPort};
 use serde_json::{Deserializer, Value, json};
 
 use super::Exit;
+use super::datapath::{self, Effect};
 use super::packets::Packet;
 use crate::lab::{Endpoint, Host};
 
@@ -142,8 +143,7 @@ impl Bridge {
         }
         let trace = self.appctl("ofproto/trace", &[BRIDGE, &flow, &hex(&packet.frame)]);
         let actions = trace.lines().find_map(|line| line.strip_prefix("Datapath actions: "));
-        let mut exits = Vec::new();
-        self.collect(actions.unwrap_or_else(|| panic!("no verdict in {trace}")), &mut exits);
+        let mut exits = self.exits(actions.unwrap_or_else(|| panic!("no verdict in {trace}")));
         // A patch port is none of the datapath's: what leaves by it is seen to come in at its other end. Tunnel
         // packets pass the other bridge as well.
         let crossings = trace.matches("bridge(\"br-phy\")").count();
@@ -154,32 +154,19 @@ impl Bridge {
         (exits, trace)
     }
 
-    /// The outputs among the datapath's actions. Those behind the bridge's ports, on the underlay, are not its own.
-    fn collect(&self, actions: &str, exits: &mut Vec<Exit>) {
-        for action in split(actions) {
-            if let Ok(port) = action.parse::<u32>() {
-                exits.extend(self.datapath.get(&port).map(|port| Exit { port: *port, tunnel: None }));
-            } else if let Some(inner) = action.strip_prefix("clone(") {
-                self.collect(inner.strip_suffix(')').unwrap_or(inner), exits);
-            } else if let Some(push) = action.strip_prefix("tnl_push(tnl_port(") {
-                let port = push.split(')').next().and_then(|port| port.parse().ok());
-                let key = ["vni=0x", "key=0x"].iter().find_map(|name| after(push, name));
-                let key = key.and_then(|key| u64::from_str_radix(key, 16).ok());
-                let dst = push.split_once("ipv4(").and_then(|(_, outer)| after(outer, "dst="));
-                let dst = dst.and_then(|dst| dst.parse().ok());
-                let port = port.and_then(|port| self.datapath.get(&port));
-                let (Some(port), Some(key), Some(dst)) = (port, key, dst) else {
-                    panic!("the test cannot read {action}")
-                };
-                exits.push(Exit { port: *port, tunnel: Some((key, dst)) });
-            } else {
-                let known = ["drop", "set(", "push_vlan(", "pop_vlan"];
-                assert!(
-                    known.iter().any(|known| action.starts_with(known)),
-                    "the test does not know {action}"
-                );
+    /// Where the datapath's actions send a packet. The ports behind the bridge's, on the underlay, are not its own.
+    fn exits(&self, actions: &str) -> Vec<Exit> {
+        let exit = |effect| match effect {
+            Effect::Output { port, .. } => {
+                self.datapath.get(&port).map(|port| Exit { port: *port, tunnel: None })
             }
-        }
+            Effect::Push { port, key, dst } => {
+                let port = self.datapath.get(&port).expect("tunnels are ports of the bridge");
+                Some(Exit { port: *port, tunnel: Some((key, dst)) })
+            }
+            other => panic!("the pipeline does without {other:?}: {actions}"),
+        };
+        datapath::effects(actions).into_iter().filter_map(exit).collect()
     }
 
     /// A command of ovs-appctl(8), over the same socket.
@@ -193,28 +180,6 @@ impl Bridge {
         assert!(answer["error"].is_null(), "{method} {parameters:?}: {}", answer["error"]);
         answer["result"].as_str().expect("a text").to_owned()
     }
-}
-
-/// Splits at commas outside of parentheses.
-fn split(text: &str) -> Vec<&str> {
-    let (mut parts, mut depth, mut start) = (Vec::new(), 0, 0);
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            b'(' => depth += 1,
-            b')' => depth -= 1,
-            b',' if depth == 0 => {
-                parts.push(&text[start..at]);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(&text[start..]);
-    parts
-}
-
-fn after<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.split_once(name)?.1.split([',', ')']).next()
 }
 
 /// Lower-case hex digits.
