@@ -6,6 +6,7 @@
 //! writes nothing at all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::desired::{Desired, Mapping, Tagging};
 use super::entry::{Fields, Key, Table};
@@ -45,6 +46,22 @@ fn fields<const N: usize>(fields: [(&str, String); N]) -> Fields {
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
+/// Why no network can be: SONiC has one tunnel and one NVO for all.
+#[derive(Clone)]
+enum Obstacle {
+    Tunnel { tunnel: Key, what: String },
+    Nvo { nvo: Key, source_vtep: String, tunnel: String },
+}
+
+impl Obstacle {
+    fn refusal(&self, vni: Vni, vtep: IpAddr) -> Refusal {
+        match self.clone() {
+            Obstacle::Tunnel { tunnel, what } => Refusal::OtherTunnel { vni, tunnel, what, vtep },
+            Obstacle::Nvo { nvo, source_vtep, tunnel } => Refusal::OtherNvo { vni, nvo, source_vtep, tunnel },
+        }
+    }
+}
+
 /// What shall be there and be ours; in the order of the tables.
 struct Wanted<'a> {
     now: &'a Observed,
@@ -72,11 +89,11 @@ impl Wanted<'_> {
         if desired.networks.is_empty() {
             return wanted;
         }
-        let tunnel = wanted.tunnel(desired);
+        let tunnel = wanted.tunnel(desired.vtep);
         for (&vni, mapping) in &desired.networks {
             let done = match &tunnel {
                 Ok(tunnel) => wanted.network(vni, mapping, tunnel),
-                Err(refusal) => Err(refusal(vni)),
+                Err(obstacle) => Err(obstacle.refusal(vni, desired.vtep)),
             };
             match done {
                 Ok(()) => {
@@ -90,76 +107,70 @@ impl Wanted<'_> {
                 }
             }
         }
+        if wanted.mapped.is_empty() {
+            // Nobody would use the tunnel and the NVO.
+            wanted.entries.clear();
+        }
         wanted
     }
 
-    /// The tunnel to use, and its NVO; or why no network can be.
-    fn tunnel(&mut self, desired: &Desired) -> Result<String, impl Fn(Vni) -> Refusal + use<>> {
-        enum No {
-            Tunnel(Key, String),
-            Nvo(Key, String, String),
-        }
-        let vtep = desired.vtep;
-        let refusal = move |no: No| {
-            move |vni: Vni| match &no {
-                No::Tunnel(tunnel, what) => {
-                    Refusal::OtherTunnel { vni, tunnel: tunnel.clone(), what: what.clone(), vtep }
-                }
-                No::Nvo(nvo, source_vtep, tunnel) => Refusal::OtherNvo {
-                    vni,
-                    nvo: nvo.clone(),
-                    source_vtep: source_vtep.clone(),
-                    tunnel: tunnel.clone(),
-                },
-            }
-        };
+    /// The tunnel to use, with an NVO; or why no network can be.
+    fn tunnel(&mut self, vtep: IpAddr) -> Result<String, Obstacle> {
         let now = self.now;
-        self.spared.extend(now.table(Table::VxlanTunnel).map(|(key, _)| key.clone()));
-        self.spared.extend(now.table(Table::VxlanEvpnNvo).map(|(key, _)| key.clone()));
-
-        let own = Key::new(Table::VxlanTunnel, NAME);
-        let ends_here = |fields: &Fields| {
-            let source = fields.get("src_ip").and_then(|source| source.parse().ok());
-            source == Some(vtep) && !fields.contains_key("dst_ip")
-        };
-        let has_own = now.entries.contains_key(&own) && now.is_ours(&own);
-        let foreign = || now.table(Table::VxlanTunnel).filter(|(key, _)| !now.is_ours(key));
-        let tunnel = if has_own {
-            let by = foreign_needs(now, &own);
-            if let Some(by) = by.filter(|_| !ends_here(&now.entries[&own])) {
-                let source = now.field(&own, "src_ip").unwrap_or("nowhere");
-                let what = format!("ends at {source}, and {by} needs it");
-                return Err(refusal(No::Tunnel(own, what)));
-            }
-            self.entries.insert(own, fields([("src_ip", vtep.to_string())]));
-            NAME.to_owned()
-        } else if let Some((key, _)) = foreign().find(|(_, fields)| ends_here(fields)) {
-            key.name.clone()
-        } else if let Some((key, fields)) = foreign().next() {
-            let what = match (fields.get("src_ip"), fields.get("dst_ip")) {
-                (_, Some(remote)) => format!("goes to {remote} alone"),
-                (Some(source), None) => format!("ends at {source}"),
-                (None, None) => "ends nowhere".to_owned(),
-            };
-            return Err(refusal(No::Tunnel(key.clone(), what)));
-        } else {
-            self.entries.insert(own, fields([("src_ip", vtep.to_string())]));
-            NAME.to_owned()
-        };
-
-        let mut foreign = now.table(Table::VxlanEvpnNvo).filter(|(key, _)| !now.is_ours(key));
-        match foreign.next() {
+        let carriers = now.table(Table::VxlanTunnel).chain(now.table(Table::VxlanEvpnNvo));
+        self.spared.extend(carriers.map(|(key, _)| key.clone()));
+        let (tunnel, is_ours) = self.tunnel_to(vtep)?;
+        let nvo = now.table(Table::VxlanEvpnNvo).find(|(key, _)| !now.is_ours(key));
+        match nvo {
             None => {
                 let own = Key::new(Table::VxlanEvpnNvo, NAME);
                 self.entries.insert(own, fields([("source_vtep", tunnel.clone())]));
             }
             Some((_, fields)) if fields.get("source_vtep") == Some(&tunnel) => {}
-            Some((key, fields)) => {
+            Some((nvo, fields)) => {
                 let source_vtep = fields.get("source_vtep").cloned().unwrap_or_default();
-                return Err(refusal(No::Nvo(key.clone(), source_vtep, tunnel)));
+                return Err(Obstacle::Nvo { nvo: nvo.clone(), source_vtep, tunnel });
             }
         }
+        if is_ours {
+            let own = Key::new(Table::VxlanTunnel, NAME);
+            self.entries.insert(own, fields([("src_ip", vtep.to_string())]));
+        }
         Ok(tunnel)
+    }
+
+    /// The name of the tunnel with this address, and whether it is, or is going to be, ours.
+    fn tunnel_to(&self, vtep: IpAddr) -> Result<(String, bool), Obstacle> {
+        let now = self.now;
+        let ends_here = |fields: &Fields| {
+            let source = fields.get("src_ip").and_then(|source| source.parse().ok());
+            source == Some(vtep) && !fields.contains_key("dst_ip")
+        };
+        let own = Key::new(Table::VxlanTunnel, NAME);
+        if let Some(fields) = now.entries.get(&own).filter(|_| now.is_ours(&own)) {
+            let by = referrers(now, &own).find(|by| !now.is_ours(by));
+            return match by.filter(|_| !ends_here(fields)) {
+                None => Ok((NAME.to_owned(), true)),
+                Some(by) => {
+                    let source = now.field(&own, "src_ip").unwrap_or("nowhere");
+                    Err(Obstacle::Tunnel {
+                        what: format!("ends at {source}, and {by} needs it"),
+                        tunnel: own,
+                    })
+                }
+            };
+        }
+        let foreign = || now.table(Table::VxlanTunnel).filter(|(key, _)| !now.is_ours(key));
+        if let Some((tunnel, _)) = foreign().find(|(_, fields)| ends_here(fields)) {
+            return Ok((tunnel.name.clone(), false));
+        }
+        let Some((tunnel, fields)) = foreign().next() else { return Ok((NAME.to_owned(), true)) };
+        let what = match (fields.get("src_ip"), fields.get("dst_ip")) {
+            (_, Some(remote)) => format!("goes to {remote} alone"),
+            (Some(source), None) => format!("ends at {source}"),
+            (None, None) => "ends nowhere".to_owned(),
+        };
+        Err(Obstacle::Tunnel { tunnel: tunnel.clone(), what })
     }
 
     fn network(&mut self, vni: Vni, mapping: &Mapping, tunnel: &str) -> Result<(), Refusal> {
@@ -345,9 +356,9 @@ impl Steps {
             if wanted.entries.contains_key(&key) || wanted.spared.contains(&key) {
                 continue;
             }
-            match referrer(&self.now, &key) {
+            let by = referrers(&self.now, &key).next().cloned();
+            match by {
                 Some(by) => {
-                    let by = by.clone();
                     wanted.refusals.push(Refusal::StillNeeded { key, by });
                 }
                 None => self.step(Change::Remove { key }),
@@ -382,16 +393,7 @@ fn vlan_of<'o>(now: &'o Observed, key: &'o Key) -> Option<&'o str> {
     }
 }
 
-/// An entry that refers to this one.
-fn referrer<'o>(now: &'o Observed, key: &Key) -> Option<&'o Key> {
-    referrers(now, key).next()
-}
-
-/// An entry that is not ours and refers to this one.
-fn foreign_needs<'o>(now: &'o Observed, key: &Key) -> Option<&'o Key> {
-    referrers(now, key).find(|by| !now.is_ours(by))
-}
-
+/// The entries that refer to this one.
 fn referrers<'o>(now: &'o Observed, key: &Key) -> impl Iterator<Item = &'o Key> {
     let name = key.name.clone();
     let table = key.table;

@@ -136,6 +136,7 @@ fn another_tunnel_nvo_or_map_is_refused_with_the_cure_and_nothing_is_written() {
             ],
             ["that of tunnel vtep2", "config vxlan evpn_nvo del nvo"],
         ),
+        (&["VXLAN_EVPN_NVO|nvo source_vtep=gone"], ["that of tunnel gone", "not of sluice"]),
     ] {
         let mut database = factory(entries.iter().copied());
         let before = database.clone();
@@ -187,8 +188,10 @@ fn ports_that_cannot_join_are_refused_and_the_rest_is_done() {
 #[test]
 fn vlans_that_cannot_be_are_refused() {
     let reserved = desired([(1, mapping(1, &[]))]);
-    let text = refusal(&reserved, &mut factory([]));
+    let mut database = factory([]);
+    let text = refusal(&reserved, &mut database);
     assert!(text.contains("--vlan N, from 2"), "{text}");
+    assert_eq!(database, factory([]), "a tunnel for nobody");
     let twice = desired([
         (7, mapping(100, &[("Ethernet0", Tagging::Untagged)])),
         (8, mapping(100, &[("Ethernet4", Tagging::Untagged)])),
