@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -129,16 +129,20 @@ pub struct Running {
 /// Ends a command on a box that has been silent for too long: a read from it or a write to it then fails.
 #[derive(Debug)]
 struct Watch {
-    begun: Instant,
-    /// When something last moved, in milliseconds since the beginning.
-    moved: AtomicU64,
+    /// When something last moved. No atomic number: PowerPC has none of 64 bits.
+    moved: Mutex<Instant>,
     silent: AtomicBool,
     over: AtomicBool,
 }
 
 impl Watch {
     fn touch(&self) {
-        self.moved.store(self.begun.elapsed().as_millis() as u64, Ordering::Relaxed);
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// For how long nothing has moved.
+    fn quiet(&self) -> Duration {
+        self.moved.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 }
 
@@ -202,8 +206,7 @@ impl Running {
         let kept = stderr.clone();
         let reading = thread::spawn(move || keep_end(pipe, &kept));
         let watch = Arc::new(Watch {
-            begun: Instant::now(),
-            moved: AtomicU64::new(0),
+            moved: Mutex::new(Instant::now()),
             silent: AtomicBool::new(false),
             over: AtomicBool::new(false),
         });
@@ -211,9 +214,7 @@ impl Running {
         let (watching, watched) = (watch.clone(), child.clone());
         thread::spawn(move || {
             while !watching.over.load(Ordering::Relaxed) {
-                let quiet = watching.begun.elapsed().as_millis() as u64
-                    - watching.moved.load(Ordering::Relaxed).min(watching.begun.elapsed().as_millis() as u64);
-                let left = patience.saturating_sub(Duration::from_millis(quiet));
+                let left = patience.saturating_sub(watching.quiet());
                 if left.is_zero() {
                     watching.silent.store(true, Ordering::Relaxed);
                     let _ = watched.lock().unwrap_or_else(PoisonError::into_inner).kill();

@@ -17,7 +17,7 @@ use crate::bundle::AppName;
 /// The most of a command's output that is kept.
 const MAX_OUTPUT: u64 = 64 << 10;
 /// How long runc may take to notice that its command is dead.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(10);
 /// How often a process is looked at that is waited for.
 const POLL: Duration = Duration::from_millis(10);
 
@@ -284,10 +284,11 @@ impl Runc {
                 Some(status) => break status,
                 None if Instant::now() < end => thread::sleep(POLL),
                 None => {
-                    // Its first process is runc's child, so the number is its own as long as runc is there.
-                    kill(&pid_file);
+                    // Its first process is runc's child, so the number is its own as long as runc is there. A runc
+                    // that is slow may not have written it down yet, and without runc nobody would know it.
                     let end = Instant::now() + GRACE;
                     while child.try_wait().map_err(io)?.is_none() && Instant::now() < end {
+                        kill(&pid_file);
                         thread::sleep(POLL);
                     }
                     let _ = child.kill();
