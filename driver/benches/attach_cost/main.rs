@@ -1,7 +1,8 @@
 //! What attaching a container costs, beside Docker's other drivers on the same engine: prints tables.
 //!
 //!     cargo bench --bench attach_cost                all
-//!     cargo bench --bench attach_cost -- connect     the first part alone
+//!     cargo bench --bench attach_cost -- api         docker network connect by the Engine API alone
+//!     cargo bench --bench attach_cost -- command     the same by the docker command alone
 //!     cargo bench --bench attach_cost -- agent       the second part alone
 //!
 //! Hosts of the live tests' lab, each with a real dockerd and an Open vSwitch on the userspace datapath: one whose
@@ -48,17 +49,15 @@ use lab::{Attach, DockerNetwork, Host, Joined, NetworkSpec, PATIENCE, Plan, Stor
 use ovn::Ovn;
 
 /// What an argument can choose.
-const PARTS: [&str; 2] = ["connect", "agent"];
+const PARTS: [&str; 3] = ["api", "command", "agent"];
 /// The containers that come and go: one that has another network, and one that has none.
 const CONTAINERS: [&str; 2] = ["second", "only"];
 /// The network of Docker's bridge driver.
 const BRIDGE: &str = "bridged";
-/// The networks of drivers that nobody uses: they tell what the Engine API's figures consist of.
-const FLOORS: [&str; 2] = ["null", "null-ipam"];
 /// Measurements of each driver.
 const ROUNDS: usize = 25;
 /// Of the docker command: what it takes itself differs from one start to the next.
-const COMMAND_ROUNDS: usize = 60;
+const COMMAND_ROUNDS: usize = 40;
 /// What a detachment has left to do in the background must not fall into the next driver's time.
 const SETTLE: Duration = Duration::from_millis(150);
 /// Endpoints on the host while the agent alone is measured.
@@ -148,7 +147,7 @@ fn main() {
     println!("load average at the start: {}", load());
     let named: Vec<String> = std::env::args().filter(|argument| PARTS.contains(&argument.as_str())).collect();
     let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
-    if wanted("connect") {
+    if wanted("api") || wanted("command") {
         let start = |store| Plan::hosts(1).store(store).docker().start();
         let (Some(etcd), Some(embedded)) = (start(Store::Etcd), start(Store::Embedded)) else { return };
         let mut stands = vec![sluice(etcd.host(1), "etcd"), sluice(embedded.host(1), "embedded store")];
@@ -166,7 +165,12 @@ fn main() {
                 None
             }
         };
-        connect(&stands);
+        if wanted("api") {
+            connect_by_api(&stands);
+        }
+        if wanted("command") {
+            connect_by_command(&stands);
+        }
     }
     if wanted("agent") {
         for (store, name) in [(Store::Embedded, "embedded store"), (Store::Etcd, "etcd")] {
@@ -181,33 +185,37 @@ fn load() -> String {
     std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned()
 }
 
-/// `docker network connect`, driver by driver: by the Engine API, and by the docker command.
-fn connect(stands: &[Stand<'_>]) {
-    let socket = |stand: &Stand<'_>| stand.host.seen("/run/docker.sock");
-    let apis: Vec<EngineApi> = stands.iter().map(|stand| EngineApi::new(socket(stand))).collect();
-    let commands: Vec<DockerCommand> = stands.iter().map(|stand| DockerCommand::new(socket(stand))).collect();
+fn socket(stand: &Stand<'_>) -> std::path::PathBuf {
+    stand.host.seen("/run/docker.sock")
+}
 
-    let mut by_api = Vec::new();
+/// `docker network connect`, driver by driver, as the Engine API's call.
+fn connect_by_api(stands: &[Stand<'_>]) {
+    let apis: Vec<EngineApi> = stands.iter().map(|stand| EngineApi::new(socket(stand))).collect();
+    let mut subjects = Vec::new();
     for (stand, api) in stands.iter().zip(&apis) {
         for container in CONTAINERS {
-            by_api.extend(stand.subjects(api, container));
+            subjects.extend(stand.subjects(api, container));
         }
     }
-    take_turns(&mut by_api, ROUNDS);
+    take_turns(&mut subjects, ROUNDS);
     heading("docker network connect, Engine API, ms");
-    by_api.iter().for_each(|subject| subject.connect.print(&subject.what));
-    differences(&by_api);
+    subjects.iter().for_each(|subject| subject.connect.print(&subject.what));
+    differences(&subjects);
     heading("docker network disconnect, Engine API, ms");
-    by_api.iter().for_each(|subject| subject.disconnect.print(&subject.what));
+    subjects.iter().for_each(|subject| subject.disconnect.print(&subject.what));
+}
 
-    let subjects =
-        stands.iter().zip(&commands).flat_map(|(stand, command)| stand.subjects(command, "second"));
-    let mut by_command: Vec<Subject<'_>> =
-        subjects.filter(|subject| !FLOORS.contains(&subject.network)).collect();
-    take_turns(&mut by_command, COMMAND_ROUNDS);
+/// `docker network connect`, driver by driver, as the docker command.
+fn connect_by_command(stands: &[Stand<'_>]) {
+    let commands: Vec<DockerCommand> = stands.iter().map(|stand| DockerCommand::new(socket(stand))).collect();
+    let both = stands.iter().zip(&commands);
+    let mut subjects: Vec<Subject<'_>> =
+        both.flat_map(|(stand, command)| stand.subjects(command, "second")).collect();
+    take_turns(&mut subjects, COMMAND_ROUNDS);
     heading("docker network connect, the docker command from start to end, ms");
-    by_command.iter().for_each(|subject| subject.connect.print(&subject.what));
-    differences(&by_command);
+    subjects.iter().for_each(|subject| subject.connect.print(&subject.what));
+    differences(&subjects);
 }
 
 /// What connecting took more than to the bridge network of the same engine.
